@@ -1,0 +1,110 @@
+"""Fixtures every test may use: a home of its own, and plugin folders written on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, settings
+
+# Deadlines measure this machine, not the code. `make soak` asks for the long search; the short one
+# is the same on every run, so that a red result is never the dice.
+settings.register_profile(
+    "quick",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile(
+    "soak", settings.get_profile("quick"), max_examples=5000, derandomize=False
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+PLUGIN_SOURCE = """\
+from drivebay import InstrumentDriver
+
+
+class Driver(InstrumentDriver):
+    def __init__(self, resource_name, config=None):
+        self.resource_name = resource_name
+        self.config = dict(config or {})
+        self.connected = False
+
+    def connect(self):
+        self.connected = True
+        return True
+
+    def disconnect(self):
+        self.connected = False
+        return True
+
+    def reset(self):
+        pass
+
+    def get_identity(self):
+        return {"manufacturer": "ACME", "model": "Model 1", "serial": "1", "firmware": "1.0"}
+
+    def get_capabilities(self):
+        return CAPABILITIES
+
+    def configure(self, method, params):
+        self.method, self.params = method, dict(params)
+
+    def measure(self, method, params):
+        return {"answer": [1.0, 2.0]}
+
+    def abort(self):
+        pass
+
+    def get_status(self):
+        return {"connected": self.connected}
+"""
+
+WritePlugin = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty DRIVEBAY_HOME; no test sees the user's plugins, runs or instruments."""
+    folder = tmp_path_factory.mktemp("drivebay-home")
+    monkeypatch.setenv("DRIVEBAY_HOME", str(folder))
+    monkeypatch.delenv("DRIVEBAY_PLUGIN_PATH", raising=False)
+    monkeypatch.delenv("DRIVEBAY_RESOURCES", raising=False)
+    return folder
+
+
+@pytest.fixture
+def write_plugin() -> WritePlugin:
+    """Write a plugin folder as the seed knew them and return it.
+
+    ``write_plugin(root, "acme", version="2.0", driver_source=...)``: keywords are manifest keys,
+    None leaves a key out; ``driver_source`` replaces the text of ``driver.py``.
+    """
+
+    def write(root: Path, name: str, *, driver_source: str | None = None, **manifest: Any) -> Path:
+        folder = Path(root) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        keys: dict[str, Any] = {
+            "name": name,
+            "version": "1.0.0",
+            "author": "A. Tester",
+            "description": f"the plugin {name}",
+            "supported_methods": ["answer"],
+            "supported_models": ["Model 1"],
+            "driver_class": "driver.Driver",
+        } | manifest
+        keys = {key: value for key, value in keys.items() if value is not None}
+        text = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
+        (folder / "plugin.yaml").write_text(text, encoding="utf-8")
+        if driver_source is None:
+            capabilities = repr(keys.get("supported_methods", []))
+            driver_source = PLUGIN_SOURCE.replace("CAPABILITIES", capabilities)
+        (folder / "driver.py").write_text(driver_source, encoding="utf-8")
+        return folder
+
+    return write
