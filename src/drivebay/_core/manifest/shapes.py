@@ -1,0 +1,316 @@
+"""Stage 1, the shapes: what the nested parts of a manifest must look like.
+
+Each check takes the plain value and a list to put problems in, and goes on after the first; the
+ranges and the safe state come back with their numbers typed. Nothing here is executed, fetched or
+sent: a safe state is only looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from drivebay._core.errors import nearest
+from drivebay._core.manifest.grammar import clip, kind_of
+from drivebay._core.manifest.json_schema import check_json_schema
+from drivebay._core.manifest.reader import Problem, Where
+
+QUANTITIES = (
+    "voltage_v",
+    "current_a",
+    "power_w",
+    "resistance_ohm",
+    "conductance_s",
+    "capacitance_f",
+    "inductance_h",
+    "impedance_ohm",
+    "charge_c",
+    "frequency_hz",
+    "temperature_k",
+    "time_s",
+    "delay_s",
+    "width_s",
+    "period_s",
+    "phase_deg",
+    "nplc",
+    "points",
+)
+"""Quantities a range or a level may be of; the suffix is the SI unit it is in."""
+
+MAX_DEADLINE_S = 60.0
+MAX_COMMANDS = 100
+MAX_COMMAND_TEXT = 256
+COLUMN_KINDS = ("float", "int", "bool")
+
+_decimal = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+
+
+def check_ranges(value: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Check ``ranges``: model or wildcard -> quantity -> [lowest, highest], and ``regions``."""
+    result: dict[str, Any] = {}
+    for model, limits in value.items():
+        where: Where = ("ranges", model)
+        if not isinstance(limits, dict):
+            message = (
+                f"ranges of model {clip(str(model))} must be a mapping, found {kind_of(limits)}"
+            )
+            problems.append(Problem("M006", message, where))
+            continue
+        result[str(model)] = {
+            quantity: _regions(pair, (*where, quantity), problems)
+            if quantity == "regions"
+            else _limits(quantity, pair, (*where, quantity), problems)
+            for quantity, pair in limits.items()
+        }
+    return result
+
+
+def _limits(quantity: str, pair: Any, where: Where, problems: list[Problem]) -> list[float]:
+    if not known_quantity(quantity, where, problems):
+        return []
+    if not isinstance(pair, list) or len(pair) != 2:
+        message = f"{quantity} must be [lowest, highest], found {kind_of(pair)}"
+        problems.append(Problem("M036", message, where))
+        return []
+    numbers = [finite(end, f"{quantity} limit", where, problems) for end in pair]
+    low, high = numbers
+    if low is None or high is None:
+        return []
+    if low >= high:
+        message = f"{quantity} range {low:g}..{high:g} is empty; the lowest comes first"
+        problems.append(Problem("M036", message, where))
+    return [low, high]
+
+
+def _regions(value: Any, where: Where, problems: list[Problem]) -> list[dict[str, float]]:
+    if not isinstance(value, list):
+        message = f"regions must be a list of mappings, found {kind_of(value)}"
+        problems.append(Problem("M036", message, where))
+        return []
+    result = []
+    for index, region in enumerate(value):
+        here: Where = (*where, index)
+        if not isinstance(region, dict) or not region:
+            message = "a region must map quantities to their largest magnitude"
+            problems.append(Problem("M036", f"{message}, found {kind_of(region)}", here))
+            continue
+        checked: dict[str, float] = {}
+        for quantity, most in region.items():
+            if not known_quantity(quantity, (*here, quantity), problems):
+                continue
+            number = finite(most, f"{quantity} of a region", (*here, quantity), problems)
+            if number is not None and number <= 0:
+                message = f"{quantity} of a region must be above 0, found {number:g}"
+                problems.append(Problem("M036", message, (*here, quantity)))
+            checked[quantity] = 0.0 if number is None else number
+        result.append(checked)
+    return result
+
+
+def known_quantity(quantity: object, where: Where, problems: list[Problem]) -> bool:
+    """Whether a quantity is one of :data:`QUANTITIES`; a problem if not."""
+    if quantity in QUANTITIES:
+        return True
+    text = str(quantity)[:60]
+    hint = nearest(text, QUANTITIES) or f" (known: {', '.join(QUANTITIES)})"
+    problems.append(Problem("M036", f"unknown quantity {text!r}{hint}", where, on_key=True))
+    return False
+
+
+def finite(value: Any, subject: str, where: Where, problems: list[Problem]) -> float | None:
+    """A finite number out of a number or its text; None and a problem when it is none."""
+    number: float | None = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = float(value) if abs(value) < 1e300 else math.inf
+    elif isinstance(value, str) and len(value) <= 40 and _decimal.fullmatch(value):
+        number = float(value)
+    if number is None or not math.isfinite(number):
+        message = f"{subject} must be a finite number, found {kind_of(value)}"
+        problems.append(Problem("M029", message, where))
+        return None
+    return number
+
+
+def check_safe_state(value: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Check ``safe_state`` and type its flag and its deadline."""
+    where: Where = ("safe_state",)
+    only_keys(value, ("interrupt", "writes", "verify", "deadline_s"), where, problems)
+    result: dict[str, Any] = {}
+    if (interrupt := value.get("interrupt")) is not None:
+        result["interrupt"] = _interrupt(interrupt, problems)
+    if (writes := value.get("writes")) is not None:
+        result["writes"] = commands(writes, "safe_state writes", (*where, "writes"), problems)
+    elif not result.get("interrupt"):
+        message = "safe_state says nothing to do; give writes, for example [':OUTP OFF']"
+        problems.append(Problem("M038", message, where))
+    if (verify := value.get("verify")) is not None:
+        result["verify"] = _verify(verify, problems)
+    if (deadline := value.get("deadline_s")) is not None:
+        here: Where = (*where, "deadline_s")
+        number = finite(deadline, "deadline_s", here, problems)
+        if number is not None and not 0 < number <= MAX_DEADLINE_S:
+            message = f"deadline_s must be above 0 and at most {MAX_DEADLINE_S:g} s"
+            problems.append(Problem("M038", f"{message}, found {number:g}", here))
+        result["deadline_s"] = number
+    return result
+
+
+def _interrupt(value: Any, problems: list[Problem]) -> Any:
+    where: Where = ("safe_state", "interrupt")
+    if value is True or value == "true":
+        return True
+    if value is False or value == "false":
+        return False
+    if isinstance(value, list):
+        return commands(value, "safe_state interrupt", where, problems)
+    message = f"interrupt must be true, false or a list of commands, found {kind_of(value)}"
+    problems.append(Problem("M038", message, where))
+    return False
+
+
+def _verify(value: Any, problems: list[Problem]) -> dict[str, str]:
+    where: Where = ("safe_state", "verify")
+    if not isinstance(value, dict):
+        message = f"verify must hold query and equals, found {kind_of(value)}"
+        problems.append(Problem("M038", message, where))
+        return {}
+    only_keys(value, ("query", "equals"), where, problems)
+    for key in ("query", "equals"):
+        text = value.get(key)
+        if isinstance(text, int) and not isinstance(text, bool):
+            text = str(text)
+        if not isinstance(text, str) or not text.strip():
+            message = f"verify needs {key} as text, found {kind_of(text)}"
+            problems.append(Problem("M038", message, (*where, key)))
+        elif key == "query" and "?" not in text:
+            message = f"verify query {clip(text)} asks nothing; a query has a '?'"
+            problems.append(Problem("M038", message, (*where, key)))
+    return {key: str(value.get(key, "")) for key in ("query", "equals")}
+
+
+def commands(value: Any, subject: str, where: Where, problems: list[Problem]) -> list[str]:
+    """A list of commands, each one line of text; one text counts as a list of one."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not items or len(items) > MAX_COMMANDS:
+        message = f"{subject} must be a list of 1 to {MAX_COMMANDS} commands, found "
+        found = f"{len(items)} of them" if isinstance(items, list) else kind_of(items)
+        problems.append(Problem("M038", message + found, where))
+        return []
+    for index, item in enumerate(items):
+        if not isinstance(item, str) or not item.strip():
+            message = f"{subject}[{index}] must be a command, found {kind_of(item)}"
+        elif "\n" in item or "\r" in item or len(item) > MAX_COMMAND_TEXT:
+            message = (
+                f"{subject}[{index}] must be one line of at most {MAX_COMMAND_TEXT} characters"
+            )
+        else:
+            continue
+        problems.append(Problem("M038", message, (*where, index)))
+    return [item for item in items if isinstance(item, str)]
+
+
+def check_dialect(value: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Check the parts of ``dialect`` that the limits are read from; the rest is free."""
+    where: Where = ("dialect",)
+    if (energise := value.get("energise")) is not None:
+        value = {
+            **value,
+            "energise": commands(energise, "energise", (*where, "energise"), problems),
+        }
+    levels = value.get("levels")
+    if levels is None:
+        return value
+    if not isinstance(levels, dict):
+        message = f"levels must map headers to quantity and unit, found {kind_of(levels)}"
+        problems.append(Problem("M006", message, (*where, "levels")))
+        return value
+    for header, level in levels.items():
+        here: Where = (*where, "levels", header)
+        if not isinstance(level, dict):
+            message = (
+                f"level {clip(str(header))} must hold quantity and unit, found {kind_of(level)}"
+            )
+            problems.append(Problem("M006", message, here))
+            continue
+        quantity = level.get("quantity")
+        if quantity is None:
+            message = f"level {clip(str(header))} does not say its quantity"
+            problems.append(Problem("M036", message, here))
+        else:
+            known_quantity(quantity, (*here, "quantity"), problems)
+        if not isinstance(level.get("unit", ""), str):
+            message = f"unit of level {clip(str(header))} must be text"
+            problems.append(Problem("M006", message, (*here, "unit")))
+    return value
+
+
+def check_methods(value: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Check ``methods``: name -> title, parameters (JSON Schema), columns."""
+    for name, method in value.items():
+        where: Where = ("methods", name)
+        if not isinstance(method, dict):
+            message = f"method {clip(str(name))} must be a mapping, found {kind_of(method)}"
+            problems.append(Problem("M006", message, where))
+            continue
+        only_keys(method, ("title", "parameters", "columns"), where, problems)
+        if not isinstance(method.get("title", ""), str):
+            problems.append(Problem("M006", "title must be text", (*where, "title")))
+        parameters = method.get("parameters")
+        if isinstance(parameters, dict):
+            check_json_schema(parameters, (*where, "parameters"), problems)
+        elif parameters is not None:
+            message = f"parameters must be a JSON Schema, found {kind_of(parameters)}"
+            problems.append(Problem("M006", message, (*where, "parameters")))
+        if (columns := method.get("columns")) is not None:
+            _columns(columns, (*where, "columns"), problems)
+    return value
+
+
+def _columns(value: Any, where: Where, problems: list[Problem]) -> None:
+    if not isinstance(value, list):
+        message = f"columns must be a list of mappings, found {kind_of(value)}"
+        problems.append(Problem("M006", message, where))
+        return
+    names: set[str] = set()
+    for index, column in enumerate(value):
+        here: Where = (*where, index)
+        if not isinstance(column, dict):
+            message = f"a column holds name, unit and kind, found {kind_of(column)}"
+            problems.append(Problem("M006", message, here))
+            continue
+        only_keys(column, ("name", "unit", "kind", "help"), here, problems)
+        name = column.get("name")
+        if not isinstance(name, str) or not name.isidentifier() or name in names:
+            message = f"a column needs a name of its own, found {kind_of(name)}"
+            problems.append(Problem("M039", message, here))
+        else:
+            names.add(name)
+        if column.get("kind", "float") not in COLUMN_KINDS:
+            message = f"column kind must be one of {', '.join(COLUMN_KINDS)}"
+            problems.append(Problem("M039", message, (*here, "kind")))
+        problems.extend(
+            Problem("M039", f"column {key} must be text", (*here, key))
+            for key in ("unit", "help")
+            if not isinstance(column.get(key, ""), str | None)
+        )
+
+
+def only_keys(
+    value: Mapping[str, Any], known: Iterable[str], where: Where, problems: list[Problem]
+) -> None:
+    """Report every key that is not known here, with the nearest that is."""
+    known = tuple(known)
+    for key in value:
+        if key not in known:
+            text = str(key)[:60]
+            hint = nearest(text, known) or f" (known: {', '.join(known)})"
+            message = f"unknown key {text!r} in {'.'.join(map(str, where))}{hint}"
+            problems.append(Problem("M003", message, (*where, key), on_key=True))
+
+
+def check_config_schema(value: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Check ``config_schema`` as :func:`check_json_schema` does."""
+    check_json_schema(value, ("config_schema",), problems)
+    return value
