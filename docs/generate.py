@@ -1,0 +1,197 @@
+"""Writes the reference pages that are made from the code: ``make docs-reference``.
+
+Nothing in these pages is typed by hand, so a name, an option or an error is documented where it is
+defined. ``tests/docs`` fails while a page in the tree is not what this program would write.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- Made by docs/generate.py from the code. Edit the code, then `make docs-reference`. -->"
+
+SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Note|Notes|Example|Examples):")
+ENTRY = re.compile(r"(\*{0,2}[\w.,* /]+?)(?: \([^)]*\))?: (.*)")
+ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
+
+
+def markdown(docstring: str | None) -> str:
+    """Turn a Google docstring into Markdown: sections become lists, doctests become code."""
+    text = ROLE.sub(r"`\1`", inspect.cleandoc(docstring or "")).replace("``", "`")
+    blocks = re.split(r"\n\s*\n", text)
+    return "\n\n".join(part for block in blocks for part in _block(block) if part)
+
+
+def _block(block: str) -> Iterator[str]:
+    lines = block.split("\n")
+    if lines[0].lstrip().startswith(">>>"):
+        yield "```pycon\n" + inspect.cleandoc(block) + "\n```"
+        return
+    heading = SECTION.fullmatch(lines[0].strip())
+    if heading is None:
+        indented = len(lines) > 1 and all(line.startswith("    ") for line in lines)
+        yield f"```text\n{inspect.cleandoc(block)}\n```" if indented else block
+        return
+    yield f"**{heading[1]}**"
+    yield "\n".join(_entries(lines[1:]))
+
+
+def _entries(lines: list[str]) -> list[str]:
+    """Join continuation lines, and set the name of each entry as code."""
+    if not lines:
+        return []
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    entries: list[str] = []
+    for line in lines:
+        if len(line) - len(line.lstrip()) > indent and entries:
+            entries[-1] += " " + line.strip()
+        else:
+            entries.append(line.strip())
+    named = (ENTRY.fullmatch(entry) for entry in entries)
+    return [
+        f"- `{match[1]}`: {match[2]}" if match else f"- {entry}"
+        for match, entry in zip(named, entries, strict=True)
+    ]
+
+
+def signature(value: object) -> str:
+    try:
+        text = str(inspect.signature(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return ""
+    return re.sub(r" object at 0x[0-9a-f]+", "", text).replace("'", "")
+
+
+def own_members(cls: type) -> Iterator[tuple[str, Any]]:
+    """Public methods and properties a class and its private bases define, in their order."""
+    seen: set[str] = set()
+    for base in cls.__mro__:
+        if base is not cls and not base.__module__.startswith("drivebay"):
+            continue
+        for name, value in vars(base).items():
+            documented = callable(value) or isinstance(value, property | classmethod | staticmethod)
+            if name.startswith("_") or name in seen or not documented or isinstance(value, type):
+                continue
+            seen.add(name)
+            yield name, value
+
+
+def public_name(name: str, value: Any) -> Iterator[str]:
+    """Render one exported name with what it offers."""
+    yield f"## `{name}`"
+    if isinstance(value, type):
+        if not issubclass(value, Exception):
+            yield f"```python\nclass {name}{signature(value)}\n```"
+        yield markdown(value.__doc__)
+        if not issubclass(value, Exception):
+            for member, raw in own_members(value):
+                yield from _member(member, raw)
+    elif callable(value):
+        yield f"```python\n{name}{signature(value)}\n```"
+        yield markdown(value.__doc__)
+    else:
+        yield f"`{value!r}`"
+
+
+def _member(name: str, raw: Any) -> Iterator[str]:
+    if isinstance(raw, property):
+        yield f"### `{name}`"
+        yield markdown(raw.__doc__)
+        return
+    function = raw.__func__ if isinstance(raw, classmethod | staticmethod) else raw
+    yield f"### `{name}{signature(function)}`"
+    yield markdown(function.__doc__)
+
+
+def module_page(title: str, module_name: str) -> str:
+    module = importlib.import_module(module_name)
+    parts = [f"# {title}", markdown(module.__doc__)]
+    for name in sorted(module.__all__, key=str.lower):
+        parts += public_name(name, getattr(module, name))
+    return page(parts)
+
+
+def errors_page() -> str:
+    """Every class of the tree, with its built-in relatives and what its docstring says."""
+    module = importlib.import_module("drivebay._core.errors")
+    parts = ["# Errors", markdown(module.__doc__)]
+    for name, cls in error_classes().items():
+        bases = ", ".join(f"`{base.__name__}`" for base in cls.__bases__)
+        parts += [f"## `{name}`", f"Is a {bases}.", markdown(cls.__doc__)]
+    return page(parts)
+
+
+def error_classes() -> dict[str, type[Exception]]:
+    module = importlib.import_module("drivebay._core.errors")
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Exception)
+        and value.__module__.startswith("drivebay")
+    }
+
+
+def commands() -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Every command of the command line with its full name, groups before their members."""
+    root = importlib.import_module("drivebay.cli").command_tree()
+    yield from _walk("drivebay", root, None)
+
+
+def _walk(
+    name: str, command: click.Command, parent: click.Context | None
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    context = click.Context(command, info_name=name.rsplit(" ", 1)[-1], parent=parent)
+    yield name, command, context
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            member = command.get_command(context, child)
+            if member is not None and not member.hidden:
+                yield from _walk(f"{name} {child}", member, context)
+
+
+def cli_page() -> str:
+    parts = ["# Command line", "Every command takes `--help`."]
+    for name, command, context in commands():
+        usage = command.get_usage(context).removeprefix("Usage: ")
+        parts += [f"## `{name}`", markdown(command.help), f"```text\n{usage}\n```"]
+        rows = [param.get_help_record(context) for param in command.get_params(context)]
+        options = [f"- `{row[0]}`: {row[1]}" for row in rows if row is not None]
+        parts.append("\n".join(options))
+    return page(parts)
+
+
+def methods_page() -> str:
+    spec = importlib.import_module("drivebay._core.methods")
+    page = importlib.import_module("drivebay._core.methods.page")
+    return str(page.reference_page(spec.STANDARD.values()))
+
+
+def page(parts: list[str]) -> str:
+    return NOTE + "\n\n" + "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "api.md": lambda: module_page("The Python API", "drivebay"),
+    "driver-api.md": lambda: module_page("The API for driver authors", "drivebay.driver"),
+    "errors.md": errors_page,
+    "cli.md": cli_page,
+    "methods.md": methods_page,
+}
+
+
+def main() -> None:
+    for name, render in PAGES.items():
+        (REFERENCE / name).write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

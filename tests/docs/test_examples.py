@@ -1,0 +1,73 @@
+"""What the pages and ``examples/`` show, runs: each in a process of its own, on a simulator."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivebay.sim import Diode, Keithley2400Server
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.fixture
+def simulated() -> Iterator[str]:
+    """The resource of a simulated 2400 with a diode, where ``Bay.find`` will look."""
+    with Keithley2400Server(device=Diode()) as server:
+        yield server.resource
+
+
+def run(program: list[str], folder: Path, resource: str) -> str:
+    environment = os.environ | {
+        "DRIVEBAY_RESOURCES": resource,
+        "MPLBACKEND": "Agg",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    done = subprocess.run(
+        [sys.executable, *program],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs(example, tmp_path, simulated):
+    said = run([str(example)], tmp_path, simulated)
+
+    assert said.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_python_on_a_page_runs_from_top_to_bottom(page, tmp_path, blocks_of, request):
+    blocks = [
+        block
+        for block in blocks_of(page)
+        if block.language == "python" and not block.title and not block.fragment
+    ]
+    if page.parent.name == "reference" and "Made by docs/generate.py" in page.read_text("utf-8"):
+        blocks = []  # signatures, not programs
+    if not blocks:
+        return
+
+    program = "\n".join(block.text for block in blocks)
+    run(["-c", program], tmp_path, request.getfixturevalue("simulated"))
+
+
+def test_there_is_python_to_run_in_the_readme_and_in_each_tutorial(blocks_of):
+    for page in [ROOT / "README.md", ROOT / "docs/tutorials/first-measurement.md"]:
+        assert [block for block in blocks_of(page) if block.language == "python"]
