@@ -1,0 +1,589 @@
+"""What every link promises: deadlines, one question at a time, and no answer to the wrong question.
+
+Rules:
+- Every operation has one total deadline on a monotonic clock, however the bytes trickle.
+- One question at a time: a query waits for the question lock, within its own deadline.
+- A plain command never waits for a reader. It takes the short write lock only, so the bytes of two
+  commands never mix and an abort goes out while a query is waiting.
+- After a timeout the ledger decides: answers still owed are read and thrown away, or the channel is
+  made new and, if it was ever asked for, ``*IDN?`` is compared. Until then nothing is asked.
+- A channel that the other side closed stays closed: opening again is the caller's decision, because
+  an instrument that was switched off and on is not in the state the caller left it in.
+
+Channels derive from :class:`Link` and supply how bytes are sent, received and how one reconnects.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import NoReturn, Self
+
+from drivebay._core.errors import AnswerError, LinkLostError, LinkOpenError, LinkTimeoutError
+from drivebay._core.links.answers import INDEFINITE, asks, block_span, decode_answer
+from drivebay._core.links.ledger import Ledger
+
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes of one answer; longer ones are refused."""
+
+DRAIN_S = 1.0
+"""Longest wait for late answers before the channel is made new instead."""
+
+QUIET_S = 0.05
+"""Silence after a newline that ends a block of indefinite length where the channel has no END."""
+
+MAX_TIMEOUT_S = 86_400.0
+
+_TRANSCRIPT_ENTRIES = 2000
+_TRANSCRIPT_BYTES = 4096
+
+Clock = Callable[[], float]
+Sink = Callable[[int, str, bytes], None]
+
+
+def shown(command: str) -> str:
+    """A command for a message: its repr, cut when it is long."""
+    return repr(command if len(command) <= 80 else command[:77] + "...")
+
+
+class Link(ABC):
+    """One open channel to an instrument.
+
+    Attributes:
+        resource: canonical address.
+        interface: ``socket``, ``tcpip``, ``usb``, ``gpib``, ``serial`` or ``replay``.
+        supports_binary: IEEE 488.2 blocks get through unharmed.
+        timeout_s: total deadline of an operation that names none.
+        transcript: the last messages as ``(monotonic_ns, "w" or "r", bytes)``; only the first
+            4096 bytes of each are kept here, ``sink`` gets all of them.
+        sink: called with every whole message, for recorders; None when nobody records.
+        identity: the answer to the first ``*IDN?`` asked on this link, None before.
+        identity_check: given that answer and the one after a reopen, says whether they are of the
+            same instrument; by default they must be equal.
+        discarded_bytes: bytes that came without a question, or too late, and were thrown away.
+        reopened: how often the channel was made new.
+    """
+
+    supports_binary = True
+
+    def __init__(
+        self,
+        resource: str,
+        interface: str,
+        *,
+        timeout_s: float,
+        terminator: str = "\n",
+        clock: Clock = time.monotonic,
+    ) -> None:
+        if terminator not in {"\n", "\r\n", "\r"}:
+            raise ValueError(f"terminator {terminator!r} is not one of '\\n', '\\r\\n', '\\r'")
+        self.resource = resource
+        self.interface = interface
+        self.timeout_s = timeout_s
+        self.transcript: deque[tuple[int, str, bytes]] = deque(maxlen=_TRANSCRIPT_ENTRIES)
+        self.sink: Sink | None = None
+        self.identity: str | None = None
+        self.identity_check: Callable[[str, str], bool] = str.__eq__
+        self.discarded_bytes = 0
+        self.reopened = 0
+        self._clock = clock
+        self._terminator = terminator.encode()
+        self._last = self._terminator[-1:]
+        self._questions = threading.Lock()
+        self._writes = threading.Lock()
+        self._ledger = Ledger()
+        self._buffer = bytearray()
+        self._ended = False  # the channel said END after the last byte in the buffer
+        self._skip_end = False  # a block was read whole, its terminator may still be on the way
+        self._asking = ""
+        self._gone = ""  # why this link can never be used again
+        self._check_timeout(timeout_s)
+
+    # -- what a channel supplies ------------------------------------------------------------------
+
+    @abstractmethod
+    def _send(self, message: bytes, deadline: float) -> int:
+        """Send bytes; the number sent before the deadline. Raises through :meth:`_lose`."""
+
+    @abstractmethod
+    def _receive(self, deadline: float) -> bytes:
+        """Some bytes, empty at the deadline; sets ``_ended``. Raises through :meth:`_lose`."""
+
+    @abstractmethod
+    def _waiting(self) -> bool:
+        """Whether bytes have come that nobody read. Raises through :meth:`_lose` on a hang-up."""
+
+    @abstractmethod
+    def _reconnect(self, deadline: float) -> None:
+        """Make the channel new, so that nothing sent before can answer. Raises LinkOpenError."""
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Close the channel and wake whoever waits on it; callable twice and from any thread."""
+
+    # -- public -----------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether this link can no longer be used (closed here, or lost)."""
+        return bool(self._gone)
+
+    def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:
+        """Send one command and its terminator.
+
+        A command without a question never waits for a reader. One with a question (``*IDN?``) waits
+        for its turn; read its answer with :meth:`read` or :meth:`read_block`.
+
+        Args:
+            command: text without line ends inside, or bytes (sent as they are).
+            timeout_s: total deadline, by default :attr:`timeout_s`.
+
+        Raises:
+            LinkTimeoutError: the instrument did not take it in time.
+            LinkLostError: the channel broke, now or earlier.
+            ValueError: the text holds a line end, which would make two commands of it.
+        """
+        deadline = self._deadline(timeout_s)
+        message = self._message(command)
+        question = asks(message)
+        if question or self._ledger.torn:
+            self._enter(self._questions, deadline, command)
+            try:
+                ledger = self._ledger
+                if ledger.late or ledger.doubt:
+                    self._settle(deadline)
+                self._put(message, deadline, question)
+            finally:
+                self._questions.release()
+        else:
+            self._put(message, deadline, question)
+
+    def query(self, command: str, *, timeout_s: float | None = None) -> str:
+        """Ask one question; its answer as text without the terminator.
+
+        Args:
+            command: a question, such as ``"*IDN?"``.
+            timeout_s: total deadline for sending and answering, by default :attr:`timeout_s`.
+
+        Raises:
+            LinkTimeoutError: no whole answer in time; the link stays usable.
+            LinkLostError: the channel broke, or another instrument answers after a reopen.
+            AnswerError: the answer is not text, or longer than 16 MiB.
+        """
+        raw = self._ask(command, self._take_line, timeout_s)
+        answer = self._text(raw, command)
+        if self.identity is None and command.strip().upper() == "*IDN?":
+            self.identity = answer
+        return answer
+
+    def query_block(self, command: str, *, timeout_s: float | None = None) -> bytes:
+        """Ask one question that is answered by an IEEE 488.2 block; its payload.
+
+        Where the channel has no END (raw sockets, serial), a block of indefinite length (``#0``)
+        ends at a newline followed by 50 ms of silence.
+
+        Raises:
+            LinkTimeoutError: the block was not complete in time.
+            LinkLostError: the channel broke.
+            AnswerError: the answer is not a block, is longer than 16 MiB, or goes on after it.
+        """
+        return self._ask(command, self._take_block, timeout_s)
+
+    def read(self, *, timeout_s: float | None = None) -> str:
+        """The next answer as text, without the terminator; the oldest one that is owed.
+
+        Raises: as :meth:`query`.
+        """
+        return self._text(self._next(self._take_line, timeout_s), self._asking)
+
+    def read_block(self, *, timeout_s: float | None = None) -> bytes:
+        """The next answer as the payload of a block. Raises: as :meth:`query_block`."""
+        return self._next(self._take_block, timeout_s)
+
+    def interrupt(self) -> bool:
+        """Stop what the instrument is doing: device clear, where the interface has one.
+
+        Returns:
+            True when a device clear was sent, False where the interface knows none; then only
+            what the instrument's manual says stops it.
+        """
+        return False
+
+    def close(self) -> None:
+        """Close the channel; a query that waits in another thread ends with LinkLostError."""
+        self._gone = self._gone or "is closed"
+        self._shut()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.resource}{' closed' if self._gone else ''}>"
+
+    # -- deadlines, locks, errors -----------------------------------------------------------------
+
+    @staticmethod
+    def _check_timeout(timeout_s: float) -> None:
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:  # refuses not-a-number as well
+            raise ValueError(
+                f"timeout_s {timeout_s!r} is not within 0 to {MAX_TIMEOUT_S:g} seconds"
+            )
+
+    def _deadline(self, timeout_s: float | None) -> float:
+        if timeout_s is None:
+            timeout_s = self.timeout_s
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:
+            self._check_timeout(timeout_s)
+        return self._clock() + timeout_s
+
+    def _enter(self, lock: threading.Lock, deadline: float, command: str | bytes) -> None:
+        if lock.acquire(blocking=False):
+            return
+        remaining = deadline - self._clock()
+        if remaining <= 0 or not lock.acquire(timeout=remaining):
+            name = command if isinstance(command, str) else command.decode("latin-1")
+            raise LinkTimeoutError(
+                f"{self.resource} was busy with {shown(self._asking)} until the deadline of "
+                f"{shown(name)}",
+                resource=self.resource,
+                command=name,
+            )
+
+    def _lose(self, reason: str, cause: BaseException | None = None) -> NoReturn:
+        """End this link for good and say why."""
+        self._gone = self._gone or reason
+        self._shut()
+        raise self._lost() from cause
+
+    def _lost(self) -> LinkLostError:
+        return LinkLostError(
+            f"{self.resource} {self._gone}; open it again",
+            resource=self.resource,
+            command=self._asking,
+        )
+
+    def _timed_out(self, what: str) -> LinkTimeoutError:
+        return LinkTimeoutError(
+            f"{self.resource} {what}", resource=self.resource, command=self._asking
+        )
+
+    def _unreadable(self, what: str, raw: bytes | bytearray) -> AnswerError:
+        return AnswerError(
+            f"{self.resource} answered {shown(self._asking)}: {what}",
+            resource=self.resource,
+            command=self._asking,
+            raw=bytes(raw[:256]),
+        )
+
+    def _record(self, direction: str, data: bytes) -> None:
+        now = time.monotonic_ns()
+        self.transcript.append(
+            (now, direction, data if len(data) <= _TRANSCRIPT_BYTES else data[:_TRANSCRIPT_BYTES])
+        )
+        if self.sink is not None:
+            self.sink(now, direction, data)
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    def _message(self, command: str | bytes) -> bytes:
+        if isinstance(command, str):
+            line = command.removesuffix("\n").removesuffix("\r")
+            if "\n" in line or "\r" in line:
+                raise ValueError(f"command {shown(command)} holds a line end; send one at a time")
+            return line.encode() + self._terminator
+        return command + self._terminator
+
+    def _put(self, message: bytes, deadline: float, question: bool) -> None:
+        """Send one whole message under the write lock, and enter it in the ledger."""
+        self._enter(self._writes, deadline, message)
+        try:
+            self._put_now(message, deadline, question)
+        finally:
+            self._writes.release()
+
+    def _put_now(self, message: bytes, deadline: float, question: bool) -> None:
+        if self._gone:
+            raise self._lost()
+        if question:
+            self._asking = message[:256].decode(errors="replace").rstrip("\r\n")
+        sent = self._send(message, deadline)
+        if sent < len(message):
+            self._unsent(message, sent)
+        if question:
+            self._ledger.owed += 1
+        self._record("w", message)
+
+    def _unsent(self, message: bytes, sent: int) -> NoReturn:
+        if sent:
+            self._record("w", message[:sent])
+            self._ledger.cut_off(f"{sent} of {len(message)} bytes of a command were sent")
+        name = message[:256].decode(errors="replace").rstrip("\r\n")
+        raise LinkTimeoutError(
+            f"{self.resource} took {sent} of {len(message)} bytes of {shown(name)} in time",
+            resource=self.resource,
+            command=name,
+        )
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def _ask(self, command: str, take: Callable[[float], bytes], timeout_s: float | None) -> bytes:
+        deadline = self._deadline(timeout_s)
+        message = self._message(command)
+        self._enter(self._questions, deadline, command)
+        try:
+            ledger = self._ledger
+            if ledger.owed or ledger.doubt:
+                self._settle(deadline)
+            elif self._buffer or (not self._gone and self._waiting()):
+                self._discard(deadline)
+            self._put(message, deadline, True)
+            raw = take(deadline)
+            ledger.answered()
+            return raw
+        finally:
+            self._questions.release()
+
+    def _next(self, take: Callable[[float], bytes], timeout_s: float | None) -> bytes:
+        deadline = self._deadline(timeout_s)
+        self._enter(self._questions, deadline, "read")
+        try:
+            if self._gone:
+                raise self._lost()
+            raw = take(deadline)
+            self._ledger.answered()
+            return raw
+        finally:
+            self._questions.release()
+
+    def _text(self, raw: bytes, command: str) -> str:
+        line = raw.removesuffix(self._last)
+        if self._last == b"\n":
+            line = line.removesuffix(b"\r")
+        try:
+            return decode_answer(line)
+        except ValueError as exc:
+            raise AnswerError(
+                f"{self.resource} answered {shown(command)}: {exc}",
+                resource=self.resource,
+                command=command,
+                raw=raw,
+            ) from exc
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _fill(self, deadline: float) -> None:
+        """Add some bytes to the buffer, or raise at the deadline."""
+        chunk = self._receive(deadline)
+        if not chunk and not self._ended:
+            self._ledger.timed_out()
+            came = f" ({len(self._buffer)} bytes of it came)" if self._buffer else ""
+            raise self._timed_out(f"did not answer {shown(self._asking)} before the deadline{came}")
+        if self._skip_end:
+            chunk = self._without_end(chunk)
+        self._buffer += chunk
+
+    def _without_end(self, chunk: bytes) -> bytes:
+        """Drop the terminator that belongs to the block read before."""
+        if self._terminator == b"\r\n" or self._last == b"\n":
+            chunk = chunk.removeprefix(b"\r")
+        rest = chunk.removeprefix(self._last)
+        self._skip_end = not chunk
+        return rest
+
+    def _take_line(self, deadline: float) -> bytes:
+        """One answer up to its terminator (or END), with it."""
+        buffer = self._buffer
+        start = 0
+        while (at := buffer.find(self._last, start)) < 0:
+            if self._ended:
+                at = len(buffer) - 1
+                break
+            start = len(buffer)
+            if start > MAX_ANSWER:
+                self._too_long(start)
+            self._fill(deadline)
+        return self._cut(at + 1)
+
+    def _cut(self, stop: int) -> bytes:
+        buffer = self._buffer
+        raw = bytes(buffer) if stop == len(buffer) else bytes(buffer[:stop])
+        del buffer[:stop]
+        if not buffer:
+            self._ended = False
+        self._record("r", raw)
+        return raw
+
+    def _too_long(self, length: int) -> NoReturn:
+        self._ledger.lost_track("an answer went past the limit")
+        raise self._unreadable(f"more than {MAX_ANSWER} bytes (at least {length})", self._buffer)
+
+    def _take_block(self, deadline: float) -> bytes:
+        """The payload of one block; its terminator is taken with it when it is there."""
+        try:
+            start, length = self._header(deadline)
+            if length > MAX_ANSWER:
+                self._too_long(length)
+            if length == INDEFINITE:
+                return self._indefinite(start, deadline)
+            while len(self._buffer) < start + length:
+                if self._ended:
+                    self._cut(len(self._buffer))
+                    self._ledger.answered()
+                    raise self._unreadable(f"a block cut short of its {length} bytes", b"")
+                self._fill(deadline)
+        except LinkTimeoutError:
+            # Its rest may hold line ends, so counting lines would not bring us back in step.
+            self._ledger.lost_track("a block came in part")
+            raise
+        payload = bytes(self._buffer[start : start + length])
+        self._after_block(start + length)
+        return payload
+
+    def _header(self, deadline: float) -> tuple[int, int]:
+        while True:
+            try:
+                span = block_span(self._buffer)
+            except ValueError as exc:
+                raise self._no_block(str(exc), deadline) from exc
+            if span is not None:
+                return span
+            if self._ended:
+                raw = self._cut(len(self._buffer))
+                self._ledger.answered()
+                raise self._unreadable("the answer ends within a block header", raw)
+            self._fill(deadline)
+
+    def _no_block(self, reason: str, deadline: float) -> AnswerError:
+        """The error for something else than a block; a line of text is read whole."""
+        if self._buffer[:1] == b"#":
+            self._ledger.lost_track("a block with an unreadable header came")
+            return self._unreadable(reason, self._buffer)
+        raw = self._take_line(deadline)
+        self._ledger.answered()
+        return self._unreadable(reason, raw)
+
+    def _indefinite(self, start: int, deadline: float) -> bytes:
+        buffer = self._buffer
+        while not self._ended:
+            if len(buffer) > MAX_ANSWER:
+                self._too_long(len(buffer))
+            complete = buffer.endswith(self._last) and len(buffer) > start
+            chunk = self._receive(min(deadline, self._clock() + QUIET_S) if complete else deadline)
+            buffer += chunk
+            if chunk or self._ended:
+                continue
+            if complete:
+                break
+            self._ledger.timed_out()
+            raise self._timed_out(f"did not end its block for {shown(self._asking)} in time")
+        raw = self._cut(len(buffer))
+        return raw[start:].removesuffix(self._last)
+
+    def _after_block(self, stop: int) -> None:
+        """Take the block and its terminator out of the buffer; nothing else may follow."""
+        rest = self._buffer[stop:]
+        tail = len(rest) - len(rest.removeprefix(b"\r").removeprefix(self._last))
+        self._skip_end = not tail and not self._ended
+        if len(rest) == tail:
+            self._cut(len(self._buffer))
+        elif tail:
+            self._cut(stop + tail)  # what follows is an answer that was asked for before
+        else:
+            self._ledger.lost_track("an answer went on after its block")
+            self._skip_end = False
+            raise self._unreadable(f"{len(rest)} bytes after the block", rest)
+
+    # -- settling ---------------------------------------------------------------------------------
+
+    def _discard(self, deadline: float) -> None:
+        """Throw away what came without a question, but for a terminator that was on its way."""
+        total = 0
+        while self._buffer or self._waiting():
+            if not self._buffer:
+                self._fill(deadline)
+            total += len(self._buffer)
+            self._throw_away()
+            if total > MAX_ANSWER or self._clock() >= deadline:
+                self._ledger.lost_track("bytes keep coming without a question")
+                self._settle(deadline)
+                return
+
+    def _throw_away(self) -> None:
+        if self._buffer:
+            self.discarded_bytes += len(self._buffer)
+            self._cut(len(self._buffer))
+        self._ended = False
+
+    def _settle(self, deadline: float) -> None:
+        """Bring questions and answers in step again; the question lock is held."""
+        if self._gone:
+            raise self._lost()
+        if self._ledger.doubt or not self._drained(deadline):
+            self._reopen(deadline)
+
+    def _drained(self, deadline: float) -> bool:
+        """Read the answers that are owed and throw them away; False if they did not all come."""
+        ledger = self._ledger
+        now = self._clock()
+        until = now + min(DRAIN_S, (deadline - now) / 2)
+        while ledger.owed:
+            try:
+                while not self._buffer and not self._ended:
+                    self._fill(until)
+                if self._buffer[:1] == b"#":
+                    return False  # a block: line ends inside it are no ends of answers
+                line = self._take_line(until)
+            except (LinkTimeoutError, AnswerError):
+                return False
+            self.discarded_bytes += len(line)
+            ledger.answered()
+        if self._buffer or self._waiting():
+            self._discard(deadline)
+        return True
+
+    def _reopen(self, deadline: float) -> None:
+        """Make the channel new and see that the same instrument is at its end."""
+        self._enter(self._writes, deadline, "reopen")
+        try:
+            try:
+                self._reconnect(deadline)
+            except LinkOpenError as exc:
+                # The old channel is gone and the new one is not there: the next operation,
+                # whatever it is, starts here again.
+                self._ledger.cut_off("the channel is closed for reopening")
+                raise LinkLostError(
+                    f"{self.resource} could not be reopened in time: {exc}",
+                    resource=self.resource,
+                    command=self._asking,
+                ) from exc
+            self.reopened += 1
+            self._buffer.clear()
+            self._ended = self._skip_end = False
+            self._ledger.reset()
+            if self.identity is not None:
+                self._compare_identity(self.identity, deadline)
+        finally:
+            self._writes.release()
+
+    def _compare_identity(self, before: str, deadline: float) -> None:
+        self._put_now(self._message("*IDN?"), deadline, True)
+        try:
+            now = self._text(self._take_line(deadline), "*IDN?")
+        except LinkTimeoutError:
+            self._ledger.cut_off("who answers after a reopen is not known")
+            raise
+        self._ledger.answered()
+        if not self.identity_check(before, now):
+            self._lose(f"was reopened and {now!r} answers where {before!r} was")

@@ -1,0 +1,220 @@
+"""The raw TCP link: SCPI over a plain socket, without VISA.
+
+Promises: Nagle's algorithm is off from the first byte (with it on, set-then-query costs 40 ms a
+point); a refused port fails at open; a peer that closes is seen at once. Never imports pyvisa.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import select
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+from drivebay._core.errors import LinkOpenError
+from drivebay._core.links.link import Clock, Link
+from drivebay._core.links.resource import Resource
+
+_CHUNK = 65_536
+_RETRY_FIRST_S = 0.01
+_RETRY_MOST_S = 0.25
+_HANG_UP = (
+    getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
+)
+
+_Address = tuple[int, tuple[Any, ...]]
+
+
+class TcpLink(Link):
+    """One TCP connection to an instrument's SCPI port (often 5025).
+
+    Reading and writing use two socket objects on one connection, because a socket object has one
+    timeout and the two directions have their own deadlines.
+    """
+
+    def __init__(
+        self, resource: Resource, *, timeout_s: float = 5.0, clock: Clock = time.monotonic
+    ) -> None:
+        super().__init__(resource.text, "socket", timeout_s=timeout_s, clock=clock)
+        self.host = resource.host
+        self.port = resource.port
+        self._sockets = threading.Lock()  # short: swapping the pair only
+        # Held around each system call, so that a socket is never closed under one: the number of
+        # its descriptor could be another connection's by the time the call looks at it.
+        self._in_recv = threading.Lock()
+        self._in_send = threading.Lock()
+        self._reader: socket.socket | None = None
+        self._writer: socket.socket | None = None
+        deadline = self._deadline(None)
+        self._addresses = _resolve(resource, deadline - self._clock())
+        self._connect(deadline)
+
+    # -- opening and closing ----------------------------------------------------------------------
+
+    def _connect(self, deadline: float) -> None:
+        problem: OSError | None = None
+        for family, address in self._addresses:
+            remaining = deadline - self._clock()
+            if remaining <= 0:
+                break
+            connection = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.settimeout(remaining)
+                connection.connect(address)
+                self._adopt(connection)
+            except OSError as exc:
+                connection.close()
+                problem = exc
+            else:
+                return
+        raise self._no_connection(problem) from problem
+
+    def _adopt(self, connection: socket.socket) -> None:
+        poll = select.poll()
+        poll.register(connection, select.POLLIN | _HANG_UP)
+        with self._sockets:
+            self._reader = connection
+            self._writer = connection.dup()
+            self._poll = poll
+        if self._gone:  # close() came while we were connecting
+            self._shut()
+
+    def _no_connection(self, problem: OSError | None) -> LinkOpenError:
+        where = f"{self.host} port {self.port}"
+        if isinstance(problem, ConnectionRefusedError):
+            why = f"V003 nothing listens at {where}, or it serves somebody else"
+        elif problem is None or isinstance(problem, TimeoutError):
+            why = f"{where} did not accept a connection in time"
+        else:
+            why = f"{where} cannot be reached: {problem.strerror or type(problem).__name__}"
+        return LinkOpenError(f"{self.resource}: {why}", resource=self.resource)
+
+    def _reconnect(self, deadline: float) -> None:
+        """Close, then connect again: an instrument may serve one connection only.
+
+        It may take a while to notice the close, so a refusal is tried again until the deadline.
+        """
+        self._shut(reset=self._ledger.torn)
+        pause = _RETRY_FIRST_S
+        while True:
+            try:
+                self._connect(deadline)
+            except LinkOpenError:
+                if self._gone or self._clock() + pause >= deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, _RETRY_MOST_S)
+            else:
+                return
+
+    def _shut(self, *, reset: bool = False) -> None:
+        with self._sockets:
+            reader, writer = self._reader, self._writer
+            self._reader = self._writer = None
+        if reader is None or writer is None:
+            return
+        if reset:
+            # What is left of a torn command in our send buffer must not follow the close.
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            _wake(reader)
+        with self._in_recv:
+            reader.close()
+        with self._in_send:
+            writer.close()
+
+    # -- bytes ------------------------------------------------------------------------------------
+
+    def _send(self, message: bytes, deadline: float) -> int:
+        writer = self._writer
+        if writer is None:
+            self._lose("is closed")
+        if self._hung_up():
+            self._lose("was closed by the instrument")
+        rest = memoryview(message)
+        try:
+            while rest:
+                remaining = deadline - self._clock()
+                if remaining <= 0:
+                    break
+                with self._in_send:
+                    writer.settimeout(remaining)
+                    rest = rest[writer.send(rest) :]
+        except TimeoutError:
+            pass
+        except OSError as exc:
+            self._lose(f"broke while sending ({exc.strerror or type(exc).__name__})", exc)
+        return len(message) - len(rest)
+
+    def _receive(self, deadline: float) -> bytes:
+        remaining = deadline - self._clock()
+        reader = self._reader
+        if reader is None:
+            self._lose("is closed")
+        if remaining <= 0:
+            return b""
+        try:
+            with self._in_recv:
+                reader.settimeout(remaining)
+                chunk = reader.recv(_CHUNK)
+        except TimeoutError:
+            return b""
+        except OSError as exc:
+            self._lose(f"broke while reading ({exc.strerror or type(exc).__name__})", exc)
+        if not chunk:
+            self._lose("was closed by the instrument")
+        return chunk
+
+    def _waiting(self) -> bool:
+        return bool(self._poll.poll(0))
+
+    def _hung_up(self) -> bool:
+        events = self._poll.poll(0)
+        return bool(events) and bool(events[0][1] & _HANG_UP)
+
+
+def _wake(one: socket.socket) -> None:
+    try:
+        one.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # not connected any more: nobody waits on it
+
+
+def _resolve(resource: Resource, seconds: float) -> list[_Address]:
+    """Addresses of the host. A name is looked up in a thread, as the resolver has no deadline."""
+    host, port = resource.host, resource.port
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return _look_up(resource, seconds)
+    if version == 6:
+        return [(socket.AF_INET6, (host, port, 0, 0))]
+    return [(socket.AF_INET, (host, port))]
+
+
+def _look_up(resource: Resource, seconds: float) -> list[_Address]:
+    found: list[_Address] = []
+    problem: list[OSError] = []
+
+    def ask() -> None:
+        try:
+            rows = socket.getaddrinfo(resource.host, resource.port, type=socket.SOCK_STREAM)
+        except OSError as exc:
+            problem.append(exc)
+        else:
+            found.extend((int(row[0]), row[4]) for row in rows)
+
+    thread = threading.Thread(target=ask, name=f"resolve {resource.host}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if found:
+        return found
+    reason = (problem[0].strerror or "no such name") if problem else "no answer in time"
+    raise LinkOpenError(
+        f"{resource.text}: host name {resource.host!r} cannot be resolved: {reason}",
+        resource=resource.text,
+    )
