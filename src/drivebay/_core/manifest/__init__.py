@@ -5,6 +5,7 @@ The path inside: ``reader`` (bytes -> plain values that know their place) -> ``g
 ``metadata``. Plugin code is never imported, nothing is fetched, and content never raises.
 """
 
+from drivebay._core.manifest.config import check_config
 from drivebay._core.manifest.fields import FIELDS, MANIFEST_VERSION, Field
 from drivebay._core.manifest.grammar import canonical_name, split_driver_class
 from drivebay._core.manifest.metadata import (
@@ -16,6 +17,7 @@ from drivebay._core.manifest.metadata import (
     read_manifest,
 )
 from drivebay._core.manifest.reader import MAX_BYTES, read_bytes
+from drivebay._core.manifest.schema import manifest_schema
 from drivebay._core.manifest.shapes import QUANTITIES
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "Field",
     "PluginMetadata",
     "canonical_name",
+    "check_config",
+    "manifest_schema",
     "metadata_from_call",
     "metadata_from_plain",
     "metadata_to_plain",

@@ -199,6 +199,7 @@ _TABLE = (
         "mapping",
         typed=True,
         shape=shapes.check_ranges,
+        schema=shapes.RANGES_SCHEMA,
         doc="What each model can source and measure: model or wildcard, then quantity to "
         "`[lowest, highest]` in SI units, and `regions` with the limits that hold together.",
         example='{"2400": {voltage_v: [-210, 210], current_a: [-1.05, 1.05]}}',
@@ -255,6 +256,7 @@ _TABLE = (
         "safe_state",
         "mapping",
         shape=shapes.check_safe_state,
+        schema=shapes.SAFE_STATE_SCHEMA,
         doc="What makes the instrument harmless when its driver is dead: `interrupt` (device "
         "clear, or commands that stop it), `writes`, then `verify` (`query`, `equals`), within "
         "`deadline_s` seconds.",
@@ -265,6 +267,7 @@ _TABLE = (
         "mapping",
         typed=True,
         shape=shapes.check_dialect,
+        schema=shapes.DIALECT_SCHEMA,
         doc="Which commands `energise` the output, and under `levels` which headers set a "
         "quantity and in what unit.",
         example='{energise: [":OUTP ON"], levels: {":SOUR:VOLT": {quantity: voltage_v, unit: V}}}',
@@ -275,6 +278,7 @@ _TABLE = (
         default=MappingProxyType({}),
         typed=True,
         shape=shapes.check_methods,
+        schema=shapes.METHODS_SCHEMA,
         doc="Methods of the driver's own: name to `title`, `parameters` (JSON Schema) and "
         "`columns` (`name`, `unit`, `kind`, `help`). Without an entry here a method that is not "
         "a standard one takes any parameters.",

@@ -180,4 +180,4 @@ def kind_of(value: object) -> str:
         return "a mapping"
     if isinstance(value, (list, tuple)):
         return "a list"
-    return f"a {type(value).__name__}"
+    return f"a Python {type(value).__name__}"

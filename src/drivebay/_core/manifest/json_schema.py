@@ -8,6 +8,7 @@ bounded size, and patterns are short and run on an engine without backtracking.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,9 @@ def check_json_schema(schema: dict[str, Any], where: Where, problems: list[Probl
         walk.check_references()
     if walk.patterns and len(problems) == before:
         _check_patterns(walk.patterns, problems)
+
+
+_plain = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class _Walk:
@@ -152,7 +156,8 @@ class _Walk:
         for holder in ("$defs", "definitions"):
             names = self.root.get(holder)
             if type(names) is dict:
-                known.update((f"#/{holder}/{name}", []) for name in names)
+                # Names a JSON pointer would have to escape cannot be referred to.
+                known.update((f"#/{holder}/{name}", []) for name in names if _plain.fullmatch(name))
         start = len(self.where)
         top: list[str] = []
         for target, where in self.references:
@@ -208,7 +213,6 @@ def make_validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator
         schema,
         validate_formats=False,
         retriever=_refuse,
-        offline=True,
         pattern_options=jsonschema_rs.RegexOptions(
             size_limit=REGEX_SIZE_BYTES, dfa_size_limit=REGEX_SIZE_BYTES
         ),

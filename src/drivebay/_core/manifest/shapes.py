@@ -39,10 +39,101 @@ QUANTITIES = (
 )
 """Quantities a range or a level may be of; the suffix is the SI unit it is in."""
 
+REGION_QUANTITIES = ("voltage_v", "current_a")
+"""What every region must bound: together they are the power envelope."""
+
 MAX_DEADLINE_S = 60.0
 MAX_COMMANDS = 100
 MAX_COMMAND_TEXT = 256
 COLUMN_KINDS = ("float", "int", "bool")
+
+_SPAN: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": ["number", "string"]},
+    "minItems": 2,
+    "maxItems": 2,
+}
+RANGES_SCHEMA: dict[str, Any] = {
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            **dict.fromkeys(QUANTITIES, _SPAN),
+            "regions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": list(REGION_QUANTITIES),
+                    "propertyNames": {"enum": list(QUANTITIES)},
+                },
+            },
+        },
+        "additionalProperties": False,
+    }
+}
+_COMMANDS: dict[str, Any] = {
+    "type": ["array", "string"],
+    "items": {"type": "string", "pattern": r"\S", "maxLength": MAX_COMMAND_TEXT},
+    "minItems": 1,
+    "maxItems": MAX_COMMANDS,
+}
+SAFE_STATE_SCHEMA: dict[str, Any] = {
+    "properties": {
+        "interrupt": {**_COMMANDS, "type": ["array", "boolean", "null", "string"]},
+        "writes": {**_COMMANDS, "type": ["array", "string", "null"]},
+        "verify": {
+            "type": ["object", "null"],
+            "properties": {
+                "query": {"type": "string", "pattern": r"\?"},
+                "equals": {"type": ["string", "number"]},
+            },
+            "required": ["query", "equals"],
+            "additionalProperties": False,
+        },
+        "deadline_s": {
+            "type": ["number", "string", "null"],
+            "exclusiveMinimum": 0,
+            "maximum": MAX_DEADLINE_S,
+        },
+    },
+    "additionalProperties": False,
+}
+DIALECT_SCHEMA: dict[str, Any] = {
+    "properties": {
+        "energise": {**_COMMANDS, "type": ["array", "string", "null"]},
+        "levels": {
+            "type": ["object", "null"],
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"quantity": {"enum": list(QUANTITIES)}, "unit": {"type": "string"}},
+                "required": ["quantity"],
+            },
+        },
+    }
+}
+METHODS_SCHEMA: dict[str, Any] = {
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            "title": {"type": "string"},
+            "parameters": {"type": ["object", "null"]},
+            "columns": {
+                "type": ["array", "null"],
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "name": {"type": "string"},
+                        "unit": {"type": ["string", "null"]},
+                        "kind": {"enum": list(COLUMN_KINDS)},
+                        "help": {"type": ["string", "null"]},
+                    },
+                    "required": ["name"],
+                    "additionalProperties": False,
+                },
+            },
+        },
+        "additionalProperties": False,
+    }
+}
 
 _decimal = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
@@ -96,6 +187,9 @@ def _regions(value: Any, where: Where, problems: list[Problem]) -> list[dict[str
             message = "a region must map quantities to their largest magnitude"
             problems.append(Problem("M036", f"{message}, found {kind_of(region)}", here))
             continue
+        if missing := [quantity for quantity in REGION_QUANTITIES if quantity not in region]:
+            message = f"a region needs {' and '.join(missing)} as well"
+            problems.append(Problem("M036", message, here))
         checked: dict[str, float] = {}
         for quantity, most in region.items():
             if not known_quantity(quantity, (*here, quantity), problems):
