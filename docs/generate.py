@@ -175,6 +175,28 @@ def methods_page() -> str:
     return str(page.reference_page(spec.STANDARD.values()))
 
 
+def manifest_page() -> str:
+    """One section a key, from the table that also checks manifests."""
+    table = importlib.import_module("drivebay._core.manifest.fields")
+    parts = [
+        "# Manifest",
+        "`plugin.yaml`, UTF-8, a mapping with the keys below; the first eleven are those every "
+        "Drivebay knows. Keys that begin with `x-` are yours. Numbers and words are read as text "
+        "and typed by their key, so `1.10` stays 1.10. Aliases, anchors, tags and duplicate keys "
+        "are refused. `drivebay plugins schema` prints the same as JSON Schema, for editors.",
+    ]
+    for name, field in table.FIELDS.items():
+        needed = "Required." if field.required else "Optional."
+        default = f" Default: `{field.default}`." if field.default not in (None, (), {}, "") else ""
+        parts += [
+            f"## `{name}`",
+            f"{needed} A {field.kind}.{default}",
+            field.doc,
+            f"```yaml\n{name}: {field.example}\n```",
+        ]
+    return page(parts)
+
+
 def page(parts: list[str]) -> str:
     return NOTE + "\n\n" + "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
 
@@ -185,6 +207,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "cli.md": cli_page,
     "methods.md": methods_page,
+    "manifest.md": manifest_page,
 }
 
 

@@ -59,6 +59,10 @@ def test_the_python_on_a_page_runs_from_top_to_bottom(page, tmp_path, blocks_of,
         for block in blocks_of(page)
         if block.language == "python" and not block.title and not block.fragment
     ]
+    for block in blocks_of(page):
+        if block.title:  # a file the reader writes
+            (tmp_path / block.title).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / block.title).write_text(block.text, encoding="utf-8")
     if page.parent.name == "reference" and "Made by docs/generate.py" in page.read_text("utf-8"):
         blocks = []  # signatures, not programs
     if not blocks:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-GENERATED = ["api.md", "cli.md", "driver-api.md", "errors.md", "methods.md"]
+GENERATED = ["api.md", "cli.md", "driver-api.md", "errors.md", "manifest.md", "methods.md"]
 
 
 def headings(page: Path) -> set[str]:
@@ -97,6 +97,16 @@ def test_every_environment_variable_the_code_reads_is_in_the_reference(root):
     }
 
     assert not {name for name in used if f"`{name}`" not in page}
+
+
+def test_every_page_the_code_refers_to_exists(root):
+    named = {
+        found
+        for source in (root / "src/drivebay").rglob("*.py")
+        for found in re.findall(r"docs/[\w/-]+\.md", source.read_text(encoding="utf-8"))
+    }
+
+    assert not {name for name in named if not (root / name).exists()}
 
 
 def test_the_generator_makes_lists_of_docstring_sections(generator):
