@@ -1,0 +1,34 @@
+"""The driver contract: the line past which plugin code exists.
+
+``interface`` holds the ten methods and ``driver_plugin``, ``declared`` the ``@method`` mark,
+``readout`` what turns bytes into numbers, ``stopping`` the abort, ``scpi`` the class that most
+drivers derive from. Never loads a plugin and never looks for one.
+"""
+
+from __future__ import annotations
+
+from drivebay._core.contract.declared import declared_methods, method
+from drivebay._core.contract.interface import (
+    CONTRACT_VERSION,
+    InstrumentDriver,
+    Resumable,
+    Streaming,
+    driver_plugin,
+    plugin_metadata,
+)
+from drivebay._core.contract.readout import check_chunk, join_chunks
+from drivebay._core.contract.scpi import ScpiDriver
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "InstrumentDriver",
+    "Resumable",
+    "ScpiDriver",
+    "Streaming",
+    "check_chunk",
+    "declared_methods",
+    "driver_plugin",
+    "join_chunks",
+    "method",
+    "plugin_metadata",
+]

@@ -1,0 +1,67 @@
+"""Write a driver: everything a driver needs, and nothing else.
+
+    from drivebay.driver import IVSweep, ScpiDriver, method
+
+    class MySmu(ScpiDriver):
+        @method("iv_sweep")
+        def iv_sweep(self, p: IVSweep):
+            ...
+
+A ``plugin.yaml`` beside the class (or ``@driver_plugin`` on it) says what it serves. The whole of
+this is described in docs/reference/driver-api.md.
+"""
+
+from __future__ import annotations
+
+from drivebay._core.contract import (
+    CONTRACT_VERSION,
+    InstrumentDriver,
+    Resumable,
+    ScpiDriver,
+    Streaming,
+    driver_plugin,
+    method,
+)
+from drivebay._core.errors import (
+    AbortedError,
+    AnswerError,
+    DrivebayError,
+    DriverError,
+    InstrumentError,
+    LinkError,
+    LinkLostError,
+    LinkOpenError,
+    LinkTimeoutError,
+    MethodError,
+    ParameterError,
+)
+from drivebay._core.links import Link, open_link
+from drivebay._core.methods import Column, IVSweep, MethodSpec, parse_quantity, quantity
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "AbortedError",
+    "AnswerError",
+    "Column",
+    "DrivebayError",
+    "DriverError",
+    "IVSweep",
+    "InstrumentDriver",
+    "InstrumentError",
+    "Link",
+    "LinkError",
+    "LinkLostError",
+    "LinkOpenError",
+    "LinkTimeoutError",
+    "MethodError",
+    "MethodSpec",
+    "ParameterError",
+    "Resumable",
+    "ScpiDriver",
+    "Streaming",
+    "driver_plugin",
+    "method",
+    "open_link",
+    "parse_quantity",
+    "quantity",
+]
