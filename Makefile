@@ -18,22 +18,30 @@ help:  ## List the commands
 # developer's set contains the demo's, so making one never undoes the other.
 
 $(VENV)/.uv:
-	@test -x $(PYTHON) || $(PY) -m venv $(VENV)
+	@test -x $(PYTHON) || $(PY) -m venv $(VENV) \
+		|| { echo "$(PY) cannot make a virtual environment; Debian: apt install python3-venv"; exit 1; }
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv \
 		|| echo "uv cannot be had here; going on with pip, which takes longer"
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.uv pyproject.toml constraints.txt
+# An environment remembers where the checkout is; after the folder was moved it is installed anew.
+$(VENV)/.place: FORCE | $(VENV)/.uv
+	@pwd | cmp -s - $@ || pwd > $@
+
+.PHONY: FORCE
+FORCE:
+
+$(VENV)/.demo: $(VENV)/.place pyproject.toml constraints.txt
 	@echo "installing Drivebay into $(VENV) ..."
 	@$(call install,plot$(comma)analysis)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.uv pyproject.toml constraints.txt
+$(VENV)/.dev: $(VENV)/.place pyproject.toml constraints.txt
 	@echo "installing Drivebay and its development tools into $(VENV) ..."
 	@$(call install,dev)
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.docs: $(VENV)/.uv pyproject.toml constraints.txt
+$(VENV)/.docs: $(VENV)/.place pyproject.toml constraints.txt
 	@$(call install,docs)
 	@touch $@
 
