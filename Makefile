@@ -71,7 +71,7 @@ types: $(VENV)/.dev  ## Type check
 	$(PYTHON) -m mypy
 
 contracts: $(VENV)/.dev  ## Which module may import which
-	$(PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run()'
+	$(PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run(["--no-logo"])'
 
 soak: $(VENV)/.dev  ## The property tests with 5,000 examples each
 	HYPOTHESIS_PROFILE=soak $(PYTHON) -m pytest $(PYTEST_ARGS)
