@@ -1,0 +1,281 @@
+"""One source-measure cycle after another: level, settling, compliance, range, noise, status word.
+
+Promises: what is measured follows from the device's law and the settings alone; noise comes from a seeded generator.
+Never waits: time is the trigger model's part.
+
+From the 2400 Series User's Manual: real and range compliance (section 6, "Compliance limit"), full scale readings
+(section 7, "Range and digits"), data elements and the status word (section 18, "FORMat subsystem"), default
+resolution of the ranges (appendix A). Simplified, on purpose: sources are exact (no gain or offset error, no source
+resolution), noise is white and Gaussian, the cable is one time constant.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from drivebay.sim.devices import Device
+from drivebay.sim.keithley2400.models import Model
+from drivebay.sim.keithley2400.settings import Settings
+
+NOT_AVAILABLE = 9.91e37
+OVERFLOW = 9.9e37
+
+OFLO, FILTER, FRONT, COMPLIANCE, OVP = 1, 2, 4, 8, 16
+AUTO_OHMS, V_MEASURE, I_MEASURE, OHM_MEASURE, V_SOURCE, I_SOURCE = (
+    1024,
+    2048,
+    4096,
+    8192,
+    16384,
+    32768,
+)
+RANGE_COMPLIANCE, OFFSET_COMPENSATED, REMOTE_SENSE = 1 << 16, 1 << 17, 1 << 22
+
+# Noise at 1 PLC as a share of the range (rms); 10 ppm of a 1 uA range is 10 pA, its default resolution.
+NOISE_OF_RANGE = 2e-6
+VOLT_STEPS, AMP_STEPS = 2e5, 1e5
+# Test currents of auto ohms by range (appendix A, "Resistance measurement accuracy").
+OHM_RANGES = (20.0, 200.0, 2e3, 2e4, 2e5, 2e6, 2e7, 2e8)
+OHM_CURRENTS_A = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, 1e-6, 1e-7)
+
+
+@dataclass(slots=True)
+class Readings:
+    """Readings as columns of equal length."""
+
+    volts: list[float] = field(default_factory=list)
+    amps: list[float] = field(default_factory=list)
+    ohms: list[float] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+    status: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def extend(self, more: Readings, room: int) -> None:
+        """Appends up to ``room`` readings."""
+        self.volts += more.volts[:room]
+        self.amps += more.amps[:room]
+        self.ohms += more.ohms[:room]
+        self.times_s += more.times_s[:room]
+        self.status += more.status[:room]
+
+    def last(self, count: int) -> Readings:
+        """The newest ``count`` readings."""
+        first = max(len(self) - count, 0)
+        columns = (self.volts, self.amps, self.ohms, self.times_s)
+        return Readings(*(column[first:] for column in columns), self.status[first:])
+
+    def columns(self, elements: Sequence[str]) -> list[Sequence[float]]:
+        """The columns of some elements, always in the order the instrument sends them."""
+        by_name: dict[str, Sequence[float]] = {
+            "VOLT": self.volts,
+            "CURR": self.amps,
+            "RES": self.ohms,
+            "TIME": self.times_s,
+            "STAT": self.status,
+        }
+        return [column for name, column in by_name.items() if name in elements]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What the settling of a cycle depends on, in seconds."""
+
+    before_s: float
+    integration_s: float
+
+
+class Meter:
+    """The analog part of a simulated 2400."""
+
+    def __init__(
+        self,
+        model: Model,
+        device: Device,
+        *,
+        seed: int,
+        settling_time_s: float,
+        lead_ohm: float,
+        noise: float,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.settling_time_s = settling_time_s
+        self.lead_ohm = lead_ohm
+        self.noise = noise
+        self.random = random.Random(seed)  # noqa: S311 - noise, not secrets
+        self.settled_level = 0.0
+
+    def limit(self, s: Settings) -> tuple[float, int]:
+        """The compliance in force and the status bit it sets: real, or that of a fixed measure range."""
+        sense = s.sense_curr if s.function == "VOLT" else s.sense_volt
+        measured = "CURR" if s.function == "VOLT" else "VOLT"
+        if measured in s.functions and not sense.auto_range and sense.range < sense.limit:
+            return sense.range, RANGE_COMPLIANCE
+        return sense.limit, COMPLIANCE
+
+    def operating_point(self, s: Settings, level: float) -> tuple[float, float, int]:
+        """Voltage, current and compliance bit at a level once it has settled, without noise."""
+        limit, bit = self.limit(s)
+        volts, amps, flags = self._solve(
+            s.function == "VOLT", [level], self.connected(s), limit, bit
+        )
+        return volts[0], amps[0], flags[0]
+
+    def connected(self, s: Settings) -> Device:
+        """The device as the sense terminals see it: four-wire sensing leaves the leads out."""
+        return (
+            self.device
+            if s.four_wire or not self.lead_ohm
+            else self.device.with_leads(self.lead_ohm)
+        )
+
+    def measure(self, s: Settings, levels: list[float], timing: Timing) -> Readings:
+        """Readings at the levels, one after another; times are left to the caller."""
+        if "RES" in s.functions and s.ohm_mode == "AUTO":
+            return self._measure_auto_ohms(s, len(levels))
+        limit, bit = self.limit(s)
+        sources_volts = s.function == "VOLT"
+        driven = self._settle(levels, timing)
+        volts, amps, flags = self._solve(sources_volts, driven, self.connected(s), limit, bit)
+        return self._read(s, levels, volts, amps, flags)
+
+    def _settle(self, levels: list[float], timing: Timing) -> list[float]:
+        """The mean level while each cycle integrates: the rest of the step that has not settled is missing."""
+        tau_s, before_s, window_s = self.settling_time_s, timing.before_s, timing.integration_s
+        previous, self.settled_level = self.settled_level, levels[-1]
+        if tau_s <= 0 or before_s > 40 * tau_s:
+            return levels
+        share = tau_s / window_s if window_s > 0 else 1.0
+        missing = math.exp(-before_s / tau_s) * share * -math.expm1(-1.0 / share)
+        left = math.exp(-(before_s + window_s) / tau_s)
+        driven = []
+        for level in levels:
+            step = level - previous
+            driven.append(level - step * missing)
+            previous = level - step * left
+        self.settled_level = previous
+        return driven
+
+    @staticmethod
+    def _solve(
+        sources_volts: bool, levels: list[float], device: Device, limit: float, bit: int
+    ) -> tuple[list[float], list[float], list[int]]:
+        if sources_volts:
+            free = device.currents_a(levels)
+        else:
+            free = [device.voltage_v(level) for level in levels]
+        flags = [0] * len(levels)
+        if max(free) > limit or min(free) < -limit:
+            levels = list(levels)
+            for k, value in enumerate(free):
+                if abs(value) > limit:
+                    flags[k] = bit
+                    free[k] = math.copysign(limit, value)
+                    levels[k] = (
+                        device.voltage_v(free[k]) if sources_volts else device.current_a(free[k])
+                    )
+        return (levels, free, flags) if sources_volts else (free, levels, flags)
+
+    def _read(
+        self,
+        s: Settings,
+        levels: list[float],
+        volts: list[float],
+        amps: list[float],
+        flags: list[int],
+    ) -> Readings:
+        count = len(levels)
+        reads_volts, reads_amps = "VOLT" in s.functions, "CURR" in s.functions
+        needs_both = "RES" in s.functions
+        seen_volts = self._digitise(volts, s, True) if reads_volts or needs_both else []
+        seen_amps = self._digitise(amps, s, False) if reads_amps or needs_both else []
+        absent = [NOT_AVAILABLE] * count
+        word = status_word(s)
+        readings = Readings(
+            volts=seen_volts if reads_volts else levels if s.function == "VOLT" else absent,
+            amps=seen_amps if reads_amps else levels if s.function == "CURR" else absent,
+            ohms=[v / i if i else OVERFLOW for v, i in zip(seen_volts, seen_amps, strict=True)]
+            if needs_both
+            else absent,
+            status=[word | flag for flag in flags] if any(flags) else [word] * count,
+        )
+        return readings
+
+    def _digitise(self, values: list[float], s: Settings, is_volts: bool) -> list[float]:
+        """Noise and resolution of the range each value is read on."""
+        ranges = self.model.voltage_ranges_v if is_volts else self.model.current_ranges_a
+        steps = VOLT_STEPS if is_volts else AMP_STEPS
+        quiet = (
+            NOISE_OF_RANGE * self.noise / math.sqrt(s.nplc * (s.average_count if s.average else 1))
+        )
+        low, high = self._range_places(s, ranges, is_volts)
+        bounds = [r * 1.055 for r in ranges]
+        sigmas = [r * quiet for r in ranges]
+        units = [r / steps for r in ranges]
+        gauss = self.random.gauss
+        seen = []
+        for value in values:
+            k = bisect_left(bounds, value if value >= 0 else -value, low, high)
+            unit = units[k]
+            seen.append(round(gauss(value, sigmas[k]) / unit) * unit)
+        return seen
+
+    def _range_places(
+        self, s: Settings, ranges: tuple[float, ...], is_volts: bool
+    ) -> tuple[int, int]:
+        """First and last range a function may use: one if it is fixed or follows the source."""
+        source, sense = (s.volt, s.sense_volt) if is_volts else (s.curr, s.sense_curr)
+        if (s.function == "VOLT") == is_volts:
+            place = bisect_left(ranges, source.range / 1.0501)
+            return (0, len(ranges) - 1) if source.auto_range else (place, place)
+        if not sense.auto_range:
+            place = bisect_left(ranges, sense.range / 1.0501)
+            return place, place
+        high = bisect_left(ranges, abs(sense.limit) / 1.0501)
+        return min(bisect_left(ranges, sense.lower_limit / 1.0501), high), min(
+            high, len(ranges) - 1
+        )
+
+    def _measure_auto_ohms(self, s: Settings, count: int) -> Readings:
+        device = self.connected(s)
+        places = range(len(OHM_RANGES))
+        if not s.ohm_auto_range:
+            place = min(bisect_left(OHM_RANGES, s.ohm_range / 1.0501), len(OHM_RANGES) - 1)
+            places = range(place, place + 1)
+        for k in places:
+            amps, full_v = OHM_CURRENTS_A[k], OHM_RANGES[k] * OHM_CURRENTS_A[k] * 1.055
+            volts = device.voltage_v(amps)
+            if abs(volts) <= full_v:
+                break
+        word = status_word(s) | AUTO_OHMS
+        absent = [NOT_AVAILABLE] * count
+        if abs(volts) > full_v:
+            return Readings(absent, absent[:], [OVERFLOW] * count, status=[word | OFLO] * count)
+        sigma, unit = (
+            NOISE_OF_RANGE * self.noise * OHM_RANGES[k] / math.sqrt(s.nplc),
+            OHM_RANGES[k] / VOLT_STEPS,
+        )
+        gauss = self.random.gauss
+        ohms = [round(gauss(volts / amps, sigma) / unit) * unit for _ in range(count)]
+        seen_volts = self._digitise([volts] * count, s, True) if "VOLT" in s.functions else absent
+        return Readings(seen_volts, [amps] * count, ohms, status=[word] * count)
+
+
+def status_word(s: Settings) -> int:
+    """The bits of the status word that do not depend on the reading."""
+    return (
+        (FILTER if s.average else 0)
+        | (0 if s.rear_terminals else FRONT)
+        | (V_MEASURE if "VOLT" in s.functions else 0)
+        | (I_MEASURE if "CURR" in s.functions else 0)
+        | (OHM_MEASURE if "RES" in s.functions else 0)
+        | (V_SOURCE if s.function == "VOLT" else I_SOURCE)
+        | (OFFSET_COMPENSATED if s.ohm_compensated else 0)
+        | (REMOTE_SENSE if s.four_wire else 0)
+    )
