@@ -1,0 +1,155 @@
+"""Drivebay: the platform that laboratory instrument drivers plug into.
+
+Everything public is here or in :mod:`drivebay.driver`; nothing is imported before it is used, so
+that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drivebay._version import __version__
+
+if TYPE_CHECKING:
+    from drivebay._core.bay import Bay, Found, Instrument, Stream
+    from drivebay._core.contract import InstrumentDriver, driver_plugin
+    from drivebay._core.errors import (
+        AbortedError,
+        AnswerError,
+        BusyError,
+        ConfigError,
+        Diagnostic,
+        DrivebayError,
+        DriverError,
+        IncompatiblePluginError,
+        InstrumentError,
+        LinkError,
+        LinkLostError,
+        LinkOpenError,
+        LinkTimeoutError,
+        LoadError,
+        ManifestError,
+        MethodError,
+        MissingDependencyError,
+        NoDriverError,
+        ParameterError,
+        PluginError,
+        PluginNotFoundError,
+        PluginStateError,
+        ResourceError,
+        RunError,
+        RunNotFoundError,
+        StoreError,
+    )
+    from drivebay._core.index import Candidate, Conflict
+    from drivebay._core.manager import (
+        PluginEvent,
+        PluginInfo,
+        PluginManager,
+        PluginStatus,
+        Watcher,
+    )
+    from drivebay._core.manifest import PluginMetadata
+    from drivebay._core.runs import Run, RunStore
+    from drivebay._core.session import SafeStateReport
+
+_HOMES = {
+    "bay": ("Bay", "Found", "Instrument", "Stream"),
+    "contract": ("InstrumentDriver", "driver_plugin"),
+    "errors": (
+        "AbortedError",
+        "AnswerError",
+        "BusyError",
+        "ConfigError",
+        "Diagnostic",
+        "DrivebayError",
+        "DriverError",
+        "IncompatiblePluginError",
+        "InstrumentError",
+        "LinkError",
+        "LinkLostError",
+        "LinkOpenError",
+        "LinkTimeoutError",
+        "LoadError",
+        "ManifestError",
+        "MethodError",
+        "MissingDependencyError",
+        "NoDriverError",
+        "ParameterError",
+        "PluginError",
+        "PluginNotFoundError",
+        "PluginStateError",
+        "ResourceError",
+        "RunError",
+        "RunNotFoundError",
+        "StoreError",
+    ),
+    "index": ("Candidate", "Conflict"),
+    "manager": ("PluginEvent", "PluginInfo", "PluginManager", "PluginStatus", "Watcher"),
+    "manifest": ("PluginMetadata",),
+    "runs": ("Run", "RunStore"),
+    "session": ("SafeStateReport",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AbortedError",
+    "AnswerError",
+    "Bay",
+    "BusyError",
+    "Candidate",
+    "ConfigError",
+    "Conflict",
+    "Diagnostic",
+    "DrivebayError",
+    "DriverError",
+    "Found",
+    "IncompatiblePluginError",
+    "Instrument",
+    "InstrumentDriver",
+    "InstrumentError",
+    "LinkError",
+    "LinkLostError",
+    "LinkOpenError",
+    "LinkTimeoutError",
+    "LoadError",
+    "ManifestError",
+    "MethodError",
+    "MissingDependencyError",
+    "NoDriverError",
+    "ParameterError",
+    "PluginError",
+    "PluginEvent",
+    "PluginInfo",
+    "PluginManager",
+    "PluginMetadata",
+    "PluginNotFoundError",
+    "PluginStateError",
+    "PluginStatus",
+    "ResourceError",
+    "Run",
+    "RunError",
+    "RunNotFoundError",
+    "RunStore",
+    "SafeStateReport",
+    "StoreError",
+    "Stream",
+    "Watcher",
+    "__version__",
+    "driver_plugin",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'drivebay' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"drivebay._core.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

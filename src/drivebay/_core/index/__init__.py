@@ -1,0 +1,52 @@
+"""Stage 2: which plugins there are, good and bad, and which one answers a question.
+
+``sources`` finds them, ``catalog`` looks them up, ``compat`` says whether they fit. Nothing here
+imports plugin code.
+"""
+
+from drivebay._core.index.catalog import (
+    Candidate,
+    Catalog,
+    Conflict,
+    Identity,
+    maker_agrees,
+    normal_maker,
+    normal_model,
+    parse_idn,
+    winners,
+)
+from drivebay._core.index.compat import (
+    CONTRACT_VERSION,
+    line_of_key,
+    missing_dependencies,
+    needs_of,
+    parse_platform_version,
+    python_problem,
+    static_problem,
+)
+from drivebay._core.index.sources import CacheFile, Record, Scan, SeenFile, Source, scan
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "CacheFile",
+    "Candidate",
+    "Catalog",
+    "Conflict",
+    "Identity",
+    "Record",
+    "Scan",
+    "SeenFile",
+    "Source",
+    "line_of_key",
+    "maker_agrees",
+    "missing_dependencies",
+    "needs_of",
+    "normal_maker",
+    "normal_model",
+    "parse_idn",
+    "parse_platform_version",
+    "python_problem",
+    "scan",
+    "static_problem",
+    "winners",
+]

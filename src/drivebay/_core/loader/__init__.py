@@ -1,0 +1,29 @@
+"""Stage 3: manifest -> class, one namespace per generation; and the watch for edits.
+
+``generation`` imports plugin code, ``verify`` checks the class, ``watch`` reports edits.
+"""
+
+from drivebay._core.loader.generation import (
+    NAMESPACE,
+    Generation,
+    LoadPlan,
+    hash_of,
+    plugin_frame,
+    retire,
+    stage_generation,
+)
+from drivebay._core.loader.verify import verify_driver
+from drivebay._core.loader.watch import FolderWatch, folder_watch
+
+__all__ = [
+    "NAMESPACE",
+    "FolderWatch",
+    "Generation",
+    "LoadPlan",
+    "folder_watch",
+    "hash_of",
+    "plugin_frame",
+    "retire",
+    "stage_generation",
+    "verify_driver",
+]

@@ -1,0 +1,449 @@
+"""Stage 3: a manifest becomes a class; here, and only here, plugin code starts to run.
+
+Rules:
+- A generation is a package of its own, ``drivebay_plugins.<plugin>.g<N>``, compiled from the very
+  bytes that were hashed. No bare name enters ``sys.modules``, no ``.pyc`` is read or written.
+- Inside it ``import sibling``, ``from . import sibling`` and late imports find the plugin's own
+  files as they were when the generation was staged; the standard library's names stay its own.
+- Either a generation is whole and verified, or no trace of it is left. Everything a plugin can
+  raise while it is imported is contained, except KeyboardInterrupt: that one is the user.
+- It never decides what is in service; that is the manager's pointer.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import itertools
+import os
+import sys
+import threading
+import time
+import traceback
+import types
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from drivebay._core.contract import InstrumentDriver
+from drivebay._core.errors import LoadError
+from drivebay._core.loader.verify import verify_driver
+from drivebay._core.manifest import PluginMetadata, canonical_name, split_driver_class
+
+NAMESPACE: Final = "drivebay_plugins"
+MAX_FILES: Final = 2_000
+MAX_BYTES: Final = 16 << 20
+_SKIPPED: Final = frozenset(("__pycache__", "node_modules", "site-packages", "venv", "env"))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """All that is needed to load a plugin, in this process or in another; it can be pickled.
+
+    Attributes:
+        name: the plugin.
+        home: folder of its manifest; imports resolve here and never leave it.
+        root: source folder the plugin was found under.
+        path: the manifest, or the ``.py`` with the decorated class.
+        driver_class: as the manifest says it.
+        alias: dotted name by which the code may import its own package.
+        sha256: hash the files must have, empty to take what is there.
+    """
+
+    name: str
+    home: str
+    root: str
+    path: str
+    driver_class: str
+    alias: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """One loaded version of a plugin's code."""
+
+    number: int
+    package: str
+    driver_class: type[InstrumentDriver]
+    sha256: str
+    files: Mapping[str, str]
+    """Relative path -> SHA-256 of every file the generation was compiled from."""
+    seconds: float
+    plan: LoadPlan
+    stage: Stage
+
+
+class Stage:
+    """The files of one generation and the imports inside it."""
+
+    def __init__(self, package: str, plan: LoadPlan, uses: Mapping[str, Generation]) -> None:
+        self.package = package
+        self.plan = plan
+        self.uses = dict(uses)
+        self.home, self.module = _home_and_module(plan)
+        self.sources = _read_sources(self.home, plan)
+        self.sha256, self.files = _hash(self.sources)
+        self.modules: dict[str, types.ModuleType] = {}
+        self.retired = False
+        self.builtins = {**vars(builtins), "__import__": self._import}
+
+    def find(self, relative: str) -> tuple[str, bool] | None:
+        """Return the file of dotted name ``relative`` and whether it is a package."""
+        stem = relative.replace(".", "/")
+        for name, is_package in ((f"{stem}/__init__.py", True), (f"{stem}.py", False)):
+            if name in self.sources:
+                return name, is_package
+        return None
+
+    def is_folder(self, relative: str) -> bool:
+        prefix = relative.replace(".", "/") + "/"
+        return any(name.startswith(prefix) for name in self.sources)
+
+    def own_name(self, name: str) -> str | None:
+        """Return the private name that ``import name`` means inside the plugin, if any."""
+        alias = self.plan.alias
+        if alias and (name == alias or name.startswith(alias + ".")):
+            rest = name[len(alias) :]
+            if not rest or self.find(rest[1:]) or self.is_folder(rest[1:]):
+                return self.package + rest
+        head = name.partition(".")[0]
+        base = self.uses.get(canonical_name(head))
+        if base is not None:
+            return base.package + name[len(head) :]
+        if head in sys.stdlib_module_names:
+            return None
+        return f"{self.package}.{name}" if self.find(head) or self.is_folder(head) else None
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] = (),
+        level: int = 0,
+    ) -> types.ModuleType:
+        own = self.own_name(name) if level == 0 else None
+        try:
+            if own is None:
+                return builtins.__import__(name, globals, locals, fromlist, level)
+            module = importlib.import_module(own)
+            if not fromlist:
+                # `import a.b` binds `a`, and `a` must be the plugin's own.
+                depth = name.count(".")
+                return sys.modules[own.rsplit(".", depth)[0]] if depth else module
+            for wanted in fromlist:
+                if wanted != "*" and not hasattr(module, wanted) and hasattr(module, "__path__"):
+                    self._import_part(f"{own}.{wanted}")
+            return module
+        finally:
+            if self.retired:
+                forget(self.package)
+
+    def _import_part(self, full: str) -> None:
+        try:
+            importlib.import_module(full)
+        except ModuleNotFoundError as exc:
+            if exc.name != full:
+                raise
+
+
+class _ModuleLoader(importlib.abc.Loader):
+    """Executes one file of a stage; keeps its source for tracebacks and inspection."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        self.stage = stage
+        self.name = name
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        # A late import after retirement must meet the module that is already alive, not a twin.
+        return self.stage.modules.get(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        if self.stage.modules.get(module.__name__) is module:
+            return
+        self.stage.modules[module.__name__] = module
+        module.__dict__["__builtins__"] = self.stage.builtins
+        if self.name:
+            path = os.path.join(self.stage.home, *self.name.split("/"))
+            try:
+                code = compile(self.stage.sources[self.name], path, "exec", dont_inherit=True)
+                exec(code, module.__dict__)
+            except BaseException:
+                del self.stage.modules[module.__name__]
+                raise
+
+    def get_source(self, fullname: str) -> str | None:
+        data = self.stage.sources.get(self.name)
+        return None if data is None else importlib.util.decode_source(data)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds modules of live stages. A stage lives as long as any of its code does."""
+
+    stages: ClassVar[weakref.WeakValueDictionary[str, Stage]] = weakref.WeakValueDictionary()
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != NAMESPACE and not fullname.startswith(NAMESPACE + "."):
+            return None
+        parts = fullname.split(".")
+        if len(parts) < 3:
+            return importlib.machinery.ModuleSpec(fullname, None, is_package=True)
+        stage = cls.stages.get(".".join(parts[:3]))
+        if stage is None:
+            return None
+        return _spec(stage, fullname, ".".join(parts[3:]))
+
+
+def _spec(stage: Stage, fullname: str, relative: str) -> importlib.machinery.ModuleSpec | None:
+    if not relative:
+        name, is_package = ("__init__.py" if "__init__.py" in stage.sources else ""), True
+    else:
+        hit = stage.find(relative)
+        if hit is None:
+            if not stage.is_folder(relative):
+                return None
+            hit = "", True
+        name, is_package = hit
+    path = os.path.join(stage.home, *(name or relative.replace(".", "/")).split("/"))
+    spec = importlib.machinery.ModuleSpec(
+        fullname, _ModuleLoader(stage, name), origin=path, is_package=is_package
+    )
+    spec.has_location = bool(name)
+    if is_package:
+        spec.submodule_search_locations = [os.path.dirname(path) if name else path]
+    return spec
+
+
+_install_lock = threading.Lock()
+
+
+def _install_finder() -> None:
+    with _install_lock:
+        if _Finder not in sys.meta_path:
+            sys.meta_path.insert(0, _Finder)
+
+
+# -- staging -------------------------------------------------------------------------------------
+
+_numbers = itertools.count(1)
+
+
+def stage_generation(
+    plan: LoadPlan,
+    metadata: PluginMetadata,
+    uses: Mapping[str, Generation] | None = None,
+) -> Generation:
+    """Read, hash, import and verify a plugin's code as a new generation.
+
+    Args:
+        plan: what to load.
+        metadata: its manifest, against which the class is checked.
+        uses: generations of the plugins it may import, by canonical name.
+
+    Raises:
+        LoadError: the code cannot be read, imported or used; nothing of it is left behind.
+    """
+    _install_finder()
+    started = time.perf_counter()
+    number = next(_numbers)
+    package = f"{NAMESPACE}.{canonical_name(plan.name)}.g{number}"
+    try:
+        stage = Stage(package, plan, uses or {})
+        if plan.sha256 and stage.sha256 != plan.sha256:
+            raise LoadError(
+                f"{plan.home}: files hash to {stage.sha256[:12]}, expected {plan.sha256[:12]}",
+                plugin=plan.name,
+            )
+        _Finder.stages[package] = stage
+        driver_class = _import_driver(stage)
+        verify_driver(driver_class, metadata)
+    except LoadError:
+        forget(package)
+        raise
+    except OSError as exc:
+        forget(package)
+        raise LoadError(f"{exc.filename}: {exc.strerror}", plugin=plan.name) from exc
+    seconds = time.perf_counter() - started
+    return Generation(
+        number, package, driver_class, stage.sha256, stage.files, seconds, plan, stage
+    )
+
+
+def retire(generation: Generation) -> None:
+    """Take a generation's names out of ``sys.modules``; its live objects go on working."""
+    generation.stage.retired = True
+    forget(generation.package)
+
+
+def forget(package: str) -> None:
+    """Drop a package and everything below it from ``sys.modules``."""
+    dotted = package + "."
+    for name in [n for n in list(sys.modules) if n == package or n.startswith(dotted)]:
+        sys.modules.pop(name, None)
+
+
+def _import_driver(stage: Stage) -> type[InstrumentDriver]:
+    plan = stage.plan
+    _, qualname = split_driver_class(plan.driver_class)
+    name = f"{stage.package}.{stage.module}"
+    try:
+        found: Any = importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # the border: whatever plugin code raises becomes a value
+        raise _import_error(stage, exc) from exc
+    where = stage.find(stage.module)
+    file = where[0] if where else stage.module
+    for part in qualname.split("."):
+        if not hasattr(found, part):
+            has = sorted(
+                key
+                for key, value in vars(found).items()
+                if isinstance(value, type) and _own(value, stage)
+            )
+            raise LoadError(
+                f"class {qualname!r} not in {file} (has: {', '.join(has) or 'no class'})",
+                plugin=plan.name,
+            )
+        found = getattr(found, part)
+    if not isinstance(found, type):
+        raise LoadError(
+            f"{qualname!r} in {file} is a {type(found).__name__}, not a class", plugin=plan.name
+        )
+    return found
+
+
+def _own(value: type, stage: Stage) -> bool:
+    return value.__module__.startswith(stage.package)
+
+
+def _import_error(stage: Stage, exc: BaseException) -> LoadError:
+    """Describe what plugin code raised: type, text, the plugin's own line, the whole traceback."""
+    text = "".join(traceback.format_exception(exc))
+    if isinstance(exc, SyntaxError):
+        file = os.path.basename(exc.filename or "")
+        message = f"{type(exc).__name__}: {exc.msg} ({file}:{exc.lineno}:{exc.offset})"
+        return LoadError(message, plugin=stage.plan.name, traceback=text)
+    if isinstance(exc, SystemExit):
+        what = f"called sys.exit({exc.code!r}) while it was imported"
+    else:
+        what = "".join(traceback.format_exception_only(exc)).strip().splitlines()[-1]
+    frame = plugin_frame(exc, stage.home)
+    return LoadError(f"{what} ({frame})" if frame else what, plugin=stage.plan.name, traceback=text)
+
+
+def plugin_frame(exc: BaseException, home: str) -> str:
+    """Return ``file:line in function`` of the innermost frame that lies in ``home``."""
+    inside = ""
+    for frame in traceback.extract_tb(exc.__traceback__):
+        if frame.filename.startswith(home + os.sep):
+            inside = f"{os.path.relpath(frame.filename, home)}:{frame.lineno} in {frame.name}"
+    return inside
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def _home_and_module(plan: LoadPlan) -> tuple[str, str]:
+    """Choose the folder imports resolve in and the module's dotted name there.
+
+    The module lies beside the manifest. Two layouts of the original platform are honoured as well:
+    the module's first part names the manifest's own folder, or the module lies in the source root.
+    """
+    try:
+        module, _ = split_driver_class(plan.driver_class)
+    except ValueError as exc:
+        raise LoadError(str(exc), plugin=plan.name) from exc
+    head, _, rest = module.partition(".")
+    choices = [(plan.home, module)]
+    if rest and head == os.path.basename(plan.home):
+        choices.append((plan.home, rest))
+    if plan.alias and module.startswith(plan.alias + "."):
+        choices.append((plan.home, module[len(plan.alias) + 1 :]))
+    choices.append((plan.root, module))
+    for home, name in choices:
+        stem = os.path.join(home, *name.split("."))
+        if os.path.isfile(stem + ".py") or os.path.isfile(os.path.join(stem, "__init__.py")):
+            return home, name
+    looked = os.path.join(plan.home, *module.split(".")) + ".py"
+    raise LoadError(f"no module {module!r} beside the manifest ({looked})", plugin=plan.name)
+
+
+def _read_sources(home: str, plan: LoadPlan) -> dict[str, bytes]:
+    """Read every Python file a generation may import, and its manifest.
+
+    Raises:
+        LoadError: too many or too large, or a link that leaves the plugin's folder.
+    """
+    real_home = os.path.realpath(home)
+    sources: dict[str, bytes] = {}
+    total = 0
+    for name, path in sorted(_python_files(home, whole=home == plan.home and _is_folder(plan))):
+        if not os.path.realpath(path).startswith(real_home + os.sep):
+            raise LoadError(
+                f"{name} is a link to {os.path.realpath(path)}, outside {home}", plugin=plan.name
+            )
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        total += len(data)
+        if len(sources) >= MAX_FILES or total > MAX_BYTES:
+            raise LoadError(
+                f"{home} holds more than {MAX_FILES:,} files or {MAX_BYTES >> 20} MiB of Python",
+                plugin=plan.name,
+            )
+        sources[name] = data
+    if _is_folder(plan):
+        with open(plan.path, "rb") as file:
+            sources["plugin.yaml"] = file.read(MAX_BYTES)
+    return sources
+
+
+def _is_folder(plan: LoadPlan) -> bool:
+    return plan.path.endswith(".yaml")
+
+
+def _python_files(home: str, *, whole: bool) -> Iterator[tuple[str, str]]:
+    """Yield the files of a plugin's folder; of a shared folder only the modules lying in it."""
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        with os.scandir(os.path.join(home, below)) as entries:
+            for entry in entries:
+                name = below + entry.name
+                if entry.name.endswith(".py") and entry.is_file():
+                    yield name, entry.path
+                elif entry.name.startswith(".") or entry.name in _SKIPPED:
+                    continue
+                elif entry.is_dir(follow_symlinks=False) and (whole or _is_package(entry.path)):
+                    pending.append(name + "/")
+
+
+def _is_package(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, "__init__.py"))
+
+
+def _hash(sources: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in sources.items()}
+    whole = hashlib.sha256()
+    for name, digest in sorted(files.items()):
+        whole.update(f"{name}\0{digest}\n".encode())
+    return whole.hexdigest(), files
+
+
+def hash_of(plan: LoadPlan) -> str:
+    """Return the SHA-256 a plugin's files have now.
+
+    Raises:
+        LoadError: they cannot be read.
+    """
+    home, _ = _home_and_module(plan)
+    return _hash(_read_sources(home, plan))[0]

@@ -1,0 +1,222 @@
+"""Edits of plugin files, as they happen.
+
+Promises: every change to a watched folder leads to a call that names the folder, within about a
+millisecond on Linux; when the kernel's queue overflows the call says that anything may have
+changed. Never waits for edits to settle (a half-written file fails to load and the old code stays),
+never reads the files, never runs plugin code.
+
+Linux: inotify, spoken directly, because watchfiles polls its queue every 50 ms and drops the
+overflow event (measured in docs/reference/performance.md). Elsewhere: watchfiles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import select
+import stat
+import struct
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, Protocol
+
+RELEVANT_SUFFIXES: Final = (".py", ".yaml", ".yml")
+
+OnChange = Callable[[Collection[str], bool], None]
+"""Called with the paths that changed (a folder when its entries did), and whether any may have."""
+
+
+class FolderWatch(Protocol):
+    """Watches a set of folders, each by itself (not what lies below it)."""
+
+    def start(self) -> None:
+        """Begin to call back, from a thread of its own."""
+
+    def cover(self, folders: Iterable[str]) -> list[str]:
+        """Watch exactly these folders from now on; return those that cannot be watched."""
+
+    def stop(self) -> None:
+        """End the calls; returns when none is running any more."""
+
+
+def folder_watch(on_change: OnChange) -> FolderWatch:
+    """Return the best watch this system has."""
+    if sys.platform == "linux":
+        return InotifyWatch(on_change)
+    return WatchfilesWatch(on_change)
+
+
+_IN_CLOSE_WRITE: Final = 0x08
+_IN_MOVED_FROM: Final = 0x40
+_IN_MOVED_TO: Final = 0x80
+_IN_CREATE: Final = 0x100
+_IN_DELETE: Final = 0x200
+_IN_DELETE_SELF: Final = 0x400
+_IN_MOVE_SELF: Final = 0x800
+_IN_Q_OVERFLOW: Final = 0x4000
+_IN_IGNORED: Final = 0x8000
+_IN_ISDIR: Final = 0x40000000
+_MASK: Final = (
+    _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF
+    | _IN_MOVE_SELF
+)  # fmt: skip
+_EVENT: Final = struct.Struct("iIII")
+
+
+class InotifyWatch:
+    """Linux inotify (man 7 inotify) through libc."""
+
+    def __init__(self, on_change: OnChange) -> None:
+        self._on_change = on_change
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._handle = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._handle < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"inotify: {os.strerror(number)}")
+        self._wake_read, self._wake_write = os.pipe()
+        self._lock = threading.Lock()
+        self._folders: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._thread = threading.Thread(target=self._run, name="drivebay-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def cover(self, folders: Iterable[str]) -> list[str]:
+        wanted = set(folders)
+        failed = []
+        with self._lock:
+            for folder in set(self._numbers) - wanted:
+                self._libc.inotify_rm_watch(self._handle, self._numbers.pop(folder))
+            for folder in sorted(wanted - set(self._numbers)):
+                number = self._libc.inotify_add_watch(self._handle, os.fsencode(folder), _MASK)
+                if number >= 0:
+                    self._numbers[folder] = number
+                    self._folders[number] = folder
+                elif ctypes.get_errno() != errno.ENOENT:
+                    failed.append(folder)
+        return failed
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"x")
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+        for handle in (self._handle, self._wake_read, self._wake_write):
+            with contextlib.suppress(OSError):
+                os.close(handle)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while not any(fd == self._wake_read for fd, _ in poll.poll()):
+            changed, overflow = self._take()
+            if changed or overflow:
+                self._on_change(changed, overflow)
+
+    def _take(self) -> tuple[set[str], bool]:
+        """Read all queued events."""
+        changed: set[str] = set()
+        overflow = False
+        while True:
+            try:
+                data = os.read(self._handle, 1 << 16)
+            except BlockingIOError:
+                return changed, overflow
+            at = 0
+            while at < len(data):
+                number, mask, _, length = _EVENT.unpack_from(data, at)
+                name = data[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
+                at += _EVENT.size + length
+                overflow = overflow or bool(mask & _IN_Q_OVERFLOW)
+                self._note(number, mask, os.fsdecode(name), changed)
+
+    def _note(self, number: int, mask: int, name: str, changed: set[str]) -> None:
+        with self._lock:
+            folder = self._folders.get(number)
+            if folder is None:
+                return
+            gone = mask & (_IN_IGNORED | _IN_DELETE_SELF | _IN_MOVE_SELF)
+            if mask & _IN_IGNORED:
+                del self._folders[number]
+                if self._numbers.get(folder) == number:
+                    del self._numbers[folder]
+        path = os.path.join(folder, name)
+        if gone or mask & _IN_ISDIR:
+            changed.add(folder)
+        elif name.endswith(RELEVANT_SUFFIXES) and not (mask & _IN_CREATE and _unlinked(path)):
+            changed.add(path)
+
+
+def _unlinked(path: str) -> bool:
+    """Tell a file that is being written from a link: only the first will be closed afterwards."""
+    try:
+        entry = os.lstat(path)
+    except OSError:
+        return True
+    return stat.S_ISREG(entry.st_mode) and entry.st_nlink == 1
+
+
+class WatchfilesWatch:
+    """The watchfiles package, for systems without inotify."""
+
+    def __init__(self, on_change: OnChange) -> None:
+        self._on_change = on_change
+        self._folders: frozenset[str] = frozenset()
+        self._stop = threading.Event()
+        self._again = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drivebay-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def cover(self, folders: Iterable[str]) -> list[str]:
+        there = frozenset(folder for folder in folders if os.path.isdir(folder))
+        if there != self._folders:
+            self._folders = there
+            self._again.set()
+        return []
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._again.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        from watchfiles import watch
+
+        while not self._stop.is_set():
+            self._again.clear()
+            folders = self._folders
+            if not folders:
+                self._again.wait()
+                continue
+            # Between two watches an edit could slip by, so a new set of folders means: look at all.
+            self._on_change((), True)
+            changes = watch(
+                *folders,
+                recursive=False,
+                debounce=20,
+                step=5,
+                rust_timeout=200,
+                yield_on_timeout=True,
+                stop_event=self._stop,
+                raise_interrupt=False,
+            )
+            for batch in changes:
+                changed = {_news(path) for _, path in batch} - {""}
+                if changed:
+                    self._on_change(changed, False)
+                if self._again.is_set():
+                    break
+
+
+def _news(path: str) -> str:
+    if path.endswith(RELEVANT_SUFFIXES):
+        return path
+    return "" if os.path.isfile(path) else os.path.dirname(path)

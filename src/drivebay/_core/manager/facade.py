@@ -1,0 +1,738 @@
+"""The plugin manager: the original platform's API over discovery, index and loader.
+
+Promises: readers see one whole snapshot and never wait; a change of plugins is one pointer store;
+of many threads that load a plugin one does the work; a failed reload leaves the old code in
+service and says so. The bool-returning methods never raise for a plugin's fault: the reason is in
+``PluginInfo.error_message``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from drivebay._core.contract import InstrumentDriver
+from drivebay._core.errors import (
+    DriverError,
+    IncompatiblePluginError,
+    LoadError,
+    ManifestError,
+    MissingDependencyError,
+    PluginError,
+    PluginNotFoundError,
+    PluginStateError,
+)
+from drivebay._core.index import (
+    CONTRACT_VERSION,
+    CacheFile,
+    Candidate,
+    Catalog,
+    Conflict,
+    Record,
+    Source,
+    line_of_key,
+    missing_dependencies,
+    needs_of,
+    normal_model,
+    parse_platform_version,
+    scan,
+    static_problem,
+    winners,
+)
+from drivebay._core.loader import Generation, LoadPlan, hash_of, retire, stage_generation
+from drivebay._core.manager.explain import explain
+from drivebay._core.manager.info import (
+    DISCOVERED,
+    PluginEvent,
+    PluginInfo,
+    PluginStatus,
+    PluginsView,
+    Snapshot,
+    State,
+)
+from drivebay._core.manager.instances import Instances, describe_failure
+from drivebay._core.manager.state_file import StateFile, drivebay_home
+from drivebay._core.manager.watcher import Watcher
+from drivebay._core.manifest import PluginMetadata, canonical_name, check_config
+from drivebay._version import __version__
+
+BUILTIN_DRIVERS: Final = Path(__file__).parents[2] / "drivers"
+PATH_VARIABLE: Final = "DRIVEBAY_PLUGIN_PATH"
+
+
+class PluginManager:
+    """Manages instrument driver plugins.
+
+    Args:
+        plugin_dirs: folders to search, the earlier one wins; these and nothing else. None means
+            all sources: the folders of ``DRIVEBAY_PLUGIN_PATH``, ``plugins`` in ``DRIVEBAY_HOME``,
+            installed distributions (entry points), the built-in drivers.
+        platform_version: version of the driver contract plugins are checked against.
+        logger: where to report; default this module's.
+        home: folder for user plugins, cache and decisions; default ``DRIVEBAY_HOME``.
+
+    Raises:
+        TypeError: ``plugin_dirs`` is one string or path instead of a list.
+        ValueError: ``platform_version`` is not a version.
+    """
+
+    def __init__(
+        self,
+        plugin_dirs: list[Path] | None = None,
+        platform_version: str = CONTRACT_VERSION,
+        logger: logging.Logger | None = None,
+        *,
+        home: Path | None = None,
+    ) -> None:
+        parse_platform_version(platform_version)
+        self.platform_version = platform_version
+        self.logger = logger or logging.getLogger("drivebay.plugins")
+        self.home = home or drivebay_home()
+        self._sources, self.plugin_dirs = _sources(plugin_dirs, self.home)
+        self._state_file = StateFile(self.home / "state.json", self.logger)
+        self._cache = CacheFile(
+            self.home / "cache" / "discovery.bin", f"{__version__} {CONTRACT_VERSION}"
+        )
+        self._seen: dict[str, Any] | None = None
+        self._writing = threading.RLock()
+        self._load_locks: dict[str, threading.RLock] = {}
+        self._loading: dict[str, int] = {}
+        self._callbacks: tuple[Callable[[PluginEvent], None], ...] = ()
+        self._instances = Instances(self)
+        self._watchers: list[Watcher] = []
+        _, pins = self._state_file.read()
+        self._snapshot = Snapshot(0, Catalog((), pins, platform_version), {}, frozenset())
+
+    # -- what is known -----------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Everything known now; later changes do not touch it."""
+        return self._snapshot
+
+    @property
+    def plugins(self) -> Mapping[str, PluginInfo]:
+        """Name -> record of every plugin, good and bad. Read-only."""
+        return PluginsView(self._snapshot)
+
+    @property
+    def shadowed(self) -> tuple[PluginInfo, ...]:
+        """Plugins that lost their name to another of the same name."""
+        return self._snapshot.shadowed()
+
+    @property
+    def diagnostics(self) -> tuple[Any, ...]:
+        """What was odd about the sources themselves at the last discovery."""
+        return self._snapshot.diagnostics
+
+    @property
+    def capability_index(self) -> dict[str, list[str]]:
+        """Method -> names of the plugins that have it; a copy."""
+        methods = self._snapshot.catalog.by_method
+        return {
+            method: names for method in methods if (names := self.find_drivers_for_method(method))
+        }
+
+    @property
+    def model_index(self) -> dict[str, str]:
+        """Model -> name of the plugin that answers for it; a copy."""
+        models = self._snapshot.catalog.best
+        return {model: name for model in models if (name := self.find_driver_for_model(model))}
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Models claimed by more than one usable plugin of the same maker."""
+        snapshot = self._snapshot
+        return snapshot.catalog.conflicts(lambda record: record.name not in snapshot.blocked)
+
+    def get_plugin_info(self, plugin_name: str) -> PluginInfo | None:
+        """Return the record of a plugin, or None."""
+        return self.plugins.get(plugin_name)
+
+    def list_plugins(self) -> dict[str, PluginInfo]:
+        """Return all records by name; the dictionary is the caller's own."""
+        return dict(self.plugins)
+
+    def find_driver_for_model(self, model: str) -> str | None:
+        """Return the plugin for a model, or None.
+
+        Args:
+            model: ``2400``, ``MODEL 2400``, ``Keithley 2400`` or a whole ``*IDN?`` reply, in any
+                case; wildcard models of manifests are honoured.
+        """
+        snapshot = self._snapshot
+        name = snapshot.catalog.best.get(model)
+        if name is not None and name not in snapshot.blocked:
+            return name
+        for record, _ in snapshot.catalog.resolve(model):
+            if record.name not in snapshot.blocked:
+                return record.name
+        return None
+
+    def find_drivers_for_method(self, method: str) -> list[str]:
+        """Return the plugins that can do a method, by precedence; the list is the caller's own."""
+        snapshot = self._snapshot
+        return [
+            record.name
+            for record in snapshot.catalog.by_method.get(method, ())
+            if record.name not in snapshot.blocked
+            and method not in snapshot.states.get(record.key, DISCOVERED).lacks
+        ]
+
+    def explain(self, idn: str) -> list[Candidate]:
+        """Say which plugins were considered for an instrument and why, the best first.
+
+        Args:
+            idn: an ``*IDN?`` reply or a model.
+        """
+        return explain(self._snapshot, idn)
+
+    # -- discovery ---------------------------------------------------------------------------
+
+    def discover_plugins(self) -> list[str]:
+        """Look at all sources; return the names that are new since the last look.
+
+        Changed manifests are taken over, removed ones leave the registry, and a plugin that failed
+        may be tried again once its manifest changed.
+        """
+        with self._writing:
+            known = self._cache.load() if self._seen is None else self._seen
+            found = scan(self._sources, known)
+            if found.changed or (self._seen is None and set(found.seen) - set(known)):
+                self._save_cache(known, found.seen)
+            self._seen = found.seen
+            events = self._take(found.records, tuple(found.diagnostics))
+        added = [event.plugin for event in events if event.kind == "discovered"]
+        for diagnostic in found.diagnostics:
+            self.logger.warning("%s", diagnostic)
+        if self.logger.isEnabledFor(logging.INFO):
+            for name in added:
+                version = self._snapshot.catalog.records[canonical_name(name)].body.version
+                self.logger.info("Discovered plugin: %s v%s", name, version)
+        self._publish(events)
+        return added
+
+    def _save_cache(self, known: dict[str, Any], seen: dict[str, Any]) -> None:
+        # Other managers' sources stay in the file as long as their folders exist.
+        kept = {path: files for path, files in known.items() if os.path.isdir(path)}
+        problem = self._cache.save({**kept, **seen})
+        if problem is not None:
+            self.logger.debug("discovery cache not written: %s", problem)
+
+    def _take(self, records: Iterable[Record], diagnostics: tuple[Any, ...]) -> list[PluginEvent]:
+        """Make a new snapshot of what a scan found; return what changed."""
+        old = self._snapshot
+        chosen, lost = winners(records)
+        disabled, pins = self._state_file.read()
+        catalog = Catalog(chosen, pins, self.platform_version)
+        states: dict[str, State] = {}
+        changes: list[tuple[str, str, str]] = []
+        before = old.catalog.records
+        for key, record in catalog.records.items():
+            previous = before.get(key)
+            if previous is None:
+                states[key] = _first_state(record, disabled)
+                kind = "discovered" if record.claim.ok else "load_failed"
+                changes.append((kind, record.name, states[key].error_message or ""))
+            elif previous.claim == record.claim and previous.path == record.path:
+                states[key] = old.states[key]
+            else:
+                states[key] = _changed_state(record, old.states[key], disabled)
+                changes.append(("changed", record.name, ""))
+                self._log_broken(record)
+        for key, record in before.items():
+            if key not in catalog.records:
+                changes.append(("removed", record.name, ""))
+                self._retire(old.states[key].generation)
+        for record in catalog.records.values():
+            if record.key not in before:
+                self._log_broken(record)
+        self._store(catalog, states, tuple(lost), diagnostics)
+        return [PluginEvent(kind, name, self._snapshot.epoch, text) for kind, name, text in changes]
+
+    def _log_broken(self, record: Record) -> None:
+        if not record.claim.ok:
+            for diagnostic in record.body.diagnostics:
+                self.logger.error("Failed to load metadata from %s", diagnostic)
+
+    def _store(
+        self,
+        catalog: Catalog,
+        states: Mapping[str, State],
+        lost: tuple[tuple[Record, str], ...] | None = None,
+        diagnostics: tuple[Any, ...] | None = None,
+    ) -> None:
+        """Put a new snapshot in place; the one place where that happens."""
+        old = self._snapshot
+        out = {PluginStatus.ERROR, PluginStatus.DISABLED}
+        blocked = frozenset(
+            catalog.records[key].name for key, state in states.items() if state.status in out
+        )
+        self._snapshot = Snapshot(
+            old.epoch + 1,
+            catalog,
+            states,
+            blocked,
+            old.lost if lost is None else lost,
+            old.diagnostics if diagnostics is None else diagnostics,
+        )
+
+    def _set_state(self, key: str, state: State, kind: str, message: str = "") -> None:
+        with self._writing:
+            snapshot = self._snapshot
+            if key not in snapshot.catalog.records:
+                return
+            self._store(snapshot.catalog, {**snapshot.states, key: state})
+            record = snapshot.catalog.records[key]
+            event = PluginEvent(kind, record.name, self._snapshot.epoch, message)
+        self._publish([event])
+
+    # -- loading -----------------------------------------------------------------------------
+
+    def load_plugin(self, plugin_name: str) -> bool:
+        """Load a plugin; loading a loaded one again does nothing.
+
+        Returns:
+            True if its class is in service. On False ``PluginInfo.error_message`` has the reason.
+        """
+        try:
+            self.require(plugin_name)
+        except PluginError as exc:
+            self.logger.error("Failed to load plugin '%s': %s", plugin_name, exc)
+            return False
+        return True
+
+    def load_all_plugins(self) -> dict[str, bool]:
+        """Load what is discovered and retry what failed; return name -> success.
+
+        Plugins are loaded after those they use, otherwise by name.
+        """
+        waiting = {PluginStatus.DISCOVERED, PluginStatus.ERROR}
+        snapshot = self._snapshot
+        names = [
+            record.name
+            for key, record in sorted(snapshot.catalog.records.items())
+            if snapshot.states[key].status in waiting
+        ]
+        return {name: self.load_plugin(name) for name in names}
+
+    def require(self, plugin_name: str) -> PluginInfo:
+        """Load a plugin if need be and return its record.
+
+        Raises:
+            PluginNotFoundError: there is no plugin of that name.
+            PluginStateError: it is disabled.
+            ManifestError: its manifest is broken.
+            IncompatiblePluginError: it does not fit this platform.
+            MissingDependencyError: what it needs is not installed.
+            LoadError: its code cannot be used.
+        """
+        record = self._record(plugin_name)
+        self._load(record.key, (), again=False)
+        return self._snapshot.info(self._record(plugin_name))
+
+    def reload_plugin(self, name: str) -> bool:
+        """Load a plugin's files as they are now and put the new class in service.
+
+        On any failure the class in service stays, is marked ``degraded``, and the reason is in
+        ``error_message``. Plugins that use this one are reloaded after it.
+        """
+        try:
+            record = self._record(name)
+            self._load(record.key, (), again=True)
+        except PluginError as exc:
+            serving = self.plugins[name].generation if name in self.plugins else None
+            kept = f"; generation {serving} goes on" if serving else ""
+            self.logger.error("Failed to reload plugin '%s'%s: %s", name, kept, exc)
+            return False
+        results = [self.reload_plugin(dependent) for dependent in self._dependents(record.key)]
+        return all(results)
+
+    def unload_plugin(self, name: str) -> bool:
+        """Disconnect a plugin's instances and take its class out of service."""
+        try:
+            record = self._record(name)
+        except PluginNotFoundError as exc:
+            self.logger.error("Failed to unload plugin '%s': %s", name, exc)
+            return False
+        self._instances.close(record.key)
+        with self._load_lock(record.key):
+            state = self._snapshot.states[record.key]
+            if state.generation is None:
+                return state.status is PluginStatus.DISCOVERED
+            self._set_state(record.key, DISCOVERED, "unloaded")
+            self._retire(state.generation)
+        return True
+
+    def disable_plugin(self, name: str, reason: str | None = None) -> bool:
+        """Take a plugin out of use until it is enabled again; kept across runs.
+
+        Raises:
+            StoreError: the decision cannot be written down.
+        """
+        try:
+            record = self._record(name)
+        except PluginNotFoundError as exc:
+            self.logger.error("Failed to disable plugin '%s': %s", name, exc)
+            return False
+        text = reason or "disabled by the user"
+        self._state_file.disable(record.key, text)
+        self._instances.close(record.key)
+        with self._load_lock(record.key):
+            old = self._snapshot.states[record.key]
+            state = State(status=PluginStatus.DISABLED, reason=text)
+            self._set_state(record.key, state, "disabled", text)
+            self._retire(old.generation)
+        return True
+
+    def enable_plugin(self, name: str) -> bool:
+        """Let a disabled plugin be used again.
+
+        Raises:
+            StoreError: the decision cannot be written down.
+        """
+        try:
+            record = self._record(name)
+        except PluginNotFoundError as exc:
+            self.logger.error("Failed to enable plugin '%s': %s", name, exc)
+            return False
+        self._state_file.enable(record.key)
+        with self._load_lock(record.key):
+            if self._snapshot.states[record.key].status is PluginStatus.DISABLED:
+                self._set_state(record.key, _first_state(record, {}), "enabled")
+        return True
+
+    def pin(self, model: str, plugin_name: str | None) -> None:
+        """Choose the plugin that answers for a model (None: no choice); kept across runs.
+
+        Raises:
+            PluginNotFoundError: there is no plugin of that name.
+            StoreError: the decision cannot be written down.
+        """
+        name = None if plugin_name is None else self._record(plugin_name).name
+        self._state_file.pin(normal_model(model), name)
+        with self._writing:
+            _, pins = self._state_file.read()
+            snapshot = self._snapshot
+            catalog = Catalog(snapshot.catalog.records.values(), pins, self.platform_version)
+            self._store(catalog, snapshot.states)
+
+    def shutdown(self) -> None:
+        """Stop watching, disconnect every instance, unload every plugin."""
+        for watcher in self._watchers:
+            watcher.stop()
+        self._watchers.clear()
+        for key, state in list(self._snapshot.states.items()):
+            if state.generation is not None:
+                self.unload_plugin(self._snapshot.catalog.records[key].name)
+        self._publish([PluginEvent("shutdown", "", self._snapshot.epoch)])
+
+    close = shutdown
+
+    def _record(self, name: str) -> Record:
+        records = self._snapshot.catalog.records
+        record = records.get(canonical_name(str(name)))
+        if record is None:
+            raise PluginNotFoundError(str(name), sorted(r.name for r in records.values()))
+        return record
+
+    def _load_lock(self, key: str) -> threading.RLock:
+        with self._writing:
+            return self._load_locks.setdefault(key, threading.RLock())
+
+    def _load(self, key: str, path: tuple[str, ...], *, again: bool) -> Generation:
+        """Load one plugin after those it uses; the others that want it wait here."""
+        with self._load_lock(key):
+            record, state = self._current(key)
+            if state.generation is not None and not again:
+                return state.generation
+            me = threading.get_ident()
+            if self._loading.get(key) == me:
+                raise LoadError("its code loads itself while it is imported", plugin=record.name)
+            self._loading[key] = me
+            try:
+                generation = self._stage(record, path)
+            except PluginError as exc:
+                self._failed(key, exc)
+                raise
+            finally:
+                del self._loading[key]
+            self._in_service(key, generation)
+            return generation
+
+    def _current(self, key: str) -> tuple[Record, State]:
+        snapshot = self._snapshot
+        record, state = snapshot.catalog.records[key], snapshot.states[key]
+        if state.status is PluginStatus.DISABLED:
+            text = f"Plugin '{record.name}' is disabled: {state.reason}"
+            raise PluginStateError(text, plugin=record.name, status=state.status.value)
+        if not record.claim.ok:
+            raise ManifestError(record.body.diagnostics, plugin=record.name)
+        return record, state
+
+    def _stage(self, record: Record, path: tuple[str, ...]) -> Generation:
+        metadata = record.metadata
+        problem = static_problem(record.body.needs, self.platform_version)
+        if problem:
+            line = _line(
+                record.path, "max_platform_version", "requires_platform", "requires_python"
+            )
+            where = f" ({os.path.basename(record.path)}:{line})" if line else ""
+            raise IncompatiblePluginError(problem + where, plugin=record.name)
+        uses = self._load_used(record, (*path, record.key))
+        missing = missing_dependencies(list(metadata.dependencies))
+        if missing:
+            raise MissingDependencyError("; ".join(missing), plugin=record.name, missing=missing)
+        return stage_generation(plan_for(record), metadata, uses)
+
+    def _load_used(self, record: Record, path: tuple[str, ...]) -> dict[str, Generation]:
+        uses = {}
+        for name in record.metadata.uses:
+            key = canonical_name(name)
+            if key in path:
+                circle = " -> ".join((*path[path.index(key) :], key))
+                raise LoadError(f"plugins use each other in a circle: {circle}", plugin=record.name)
+            if key not in self._snapshot.catalog.records:
+                text = f"uses plugin {name!r}, which does not exist"
+                raise MissingDependencyError(text, plugin=record.name, missing=[name])
+            try:
+                uses[key] = self._load(key, path, again=False)
+            except PluginError as exc:
+                text = f"uses plugin {name!r}, which cannot be loaded: {exc}"
+                raise MissingDependencyError(text, plugin=record.name, missing=[name]) from exc
+        return uses
+
+    def _in_service(self, key: str, generation: Generation) -> None:
+        old = self._snapshot.states[key]
+        status = PluginStatus.ACTIVE if self._instances.connected(key) else PluginStatus.LOADED
+        state = State(status=status, generation=generation, load_time=time.time())
+        kind = "reloaded" if old.generation else "loaded"
+        self._set_state(key, state, kind)
+        self._retire(old.generation)
+        name = self._snapshot.catalog.records[key].name
+        self.logger.info("%s plugin: %s", kind.capitalize(), name)
+
+    def _failed(self, key: str, exc: PluginError) -> None:
+        old = self._snapshot.states[key]
+        traceback = getattr(exc, "traceback", "") or None
+        state = replace(old, error_message=str(exc), traceback=traceback)
+        if old.generation is None:
+            self._set_state(key, replace(state, status=PluginStatus.ERROR), "load_failed", str(exc))
+            return
+        self._set_state(key, replace(state, degraded=True), "reload_failed", str(exc))
+
+    def _retire(self, generation: Generation | None) -> None:
+        if generation is not None:
+            retire(generation)
+
+    def _dependents(self, key: str) -> list[str]:
+        snapshot = self._snapshot
+        return [
+            record.name
+            for other, record in sorted(snapshot.catalog.records.items())
+            if snapshot.states[other].generation is not None
+            and key in {canonical_name(name) for name in record.metadata.uses}
+        ]
+
+    def refresh(self, name: str) -> None:
+        """Reload a loaded plugin if its files are no longer those in service.
+
+        A plugin that failed is tried again. This is what the watcher calls.
+        """
+        try:
+            record = self._record(name)
+        except PluginNotFoundError:
+            return
+        state = self._snapshot.states[record.key]
+        if state.generation is None:
+            if state.status is PluginStatus.ERROR and record.claim.ok:
+                self.load_plugin(record.name)
+            return
+        try:
+            now = hash_of(plan_for(record))
+        except (PluginError, OSError):
+            now = ""
+        if now != state.generation.sha256:
+            self.reload_plugin(record.name)
+        elif state.degraded:
+            self._set_state(
+                record.key,
+                replace(state, degraded=False, error_message=None, traceback=None),
+                "reloaded",
+            )
+
+    # -- drivers -----------------------------------------------------------------------------
+
+    def get_driver(
+        self, plugin_name: str, resource_name: str, config: dict[str, Any] | None = None
+    ) -> InstrumentDriver:
+        """Create an instance of a loaded plugin's driver.
+
+        Args:
+            plugin_name: name of the plugin.
+            resource_name: VISA resource string.
+            config: checked against the manifest's ``config_schema``; defaults are filled in.
+
+        Raises:
+            ValueError: no such plugin, or the config does not fit.
+            RuntimeError: the plugin is not loaded, or its constructor raised.
+        """
+        record = self._record(plugin_name)
+        state = self._snapshot.states[record.key]
+        generation = state.generation
+        if generation is None:
+            text = f"Plugin '{record.name}' not loaded (status: {state.status.value})"
+            if state.error_message:
+                text += f": {state.error_message}"
+            raise PluginStateError(text, plugin=record.name, status=state.status.value)
+        if record.metadata.config_schema is not None:
+            config = check_config(record.metadata, config)
+        try:
+            driver = generation.driver_class(resource_name, config)
+        except Exception as exc:  # the border: the driver's own code
+            raise self._driver_failed(record, resource_name, generation, exc) from exc
+        self._instances.add(record, generation, driver)
+        return driver
+
+    def _driver_failed(
+        self, record: Record, resource: str, generation: Generation, exc: Exception
+    ) -> DriverError:
+        text, traceback = describe_failure(exc, generation.plan.home)
+        message = f"{record.name} on {resource}: {text}"
+        state = self._snapshot.states[record.key]
+        failed = replace(state, error_message=message, traceback=traceback)
+        self._set_state(record.key, failed, "driver_failed", message)
+        return DriverError(message, plugin=record.name, resource=resource, traceback=traceback)
+
+    def session_changed(self, key: str, *, connected: bool, lacks: frozenset[str]) -> None:
+        """Take note that an instance of a plugin was connected or disconnected."""
+        with self._writing:
+            state = self._snapshot.states.get(key)
+            if state is None or state.generation is None:
+                return
+            status = PluginStatus.ACTIVE if connected else PluginStatus.LOADED
+            message = state.error_message
+            if lacks - state.lacks:
+                message = (
+                    f"manifest declares {', '.join(sorted(lacks))}, the driver does not have it"
+                )
+                self.logger.warning(
+                    "Plugin '%s': %s", self._snapshot.catalog.records[key].name, message
+                )
+            new = replace(state, status=status, lacks=state.lacks | lacks, error_message=message)
+            if new == state:
+                return
+            kind = "activated" if connected else "deactivated"
+        self._set_state(key, new, kind)
+
+    # -- events ------------------------------------------------------------------------------
+
+    def subscribe(self, callback: Callable[[PluginEvent], None]) -> Callable[[], None]:
+        """Call back for every event, in order, on the thread that caused it.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        with self._writing:
+            self._callbacks = (*self._callbacks, callback)
+
+        def unsubscribe() -> None:
+            with self._writing:
+                self._callbacks = tuple(c for c in self._callbacks if c is not callback)
+
+        return unsubscribe
+
+    def watch(self) -> Watcher:
+        """Watch all plugin folders: edits are reloaded, new plugins appear, removed ones leave.
+
+        Returns:
+            A running watcher, also a context manager; ``stop()`` ends it.
+        """
+        watcher = Watcher(self)
+        self._watchers.append(watcher)
+        return watcher
+
+    def _publish(self, events: Iterable[PluginEvent]) -> None:
+        for event in events:
+            for callback in self._callbacks:
+                try:
+                    callback(event)
+                except Exception:  # a listener's fault is not the plugin's
+                    self.logger.exception("a subscriber failed on %s", event)
+
+    # -- the original platform's name for it -------------------------------------------------
+
+    def _check_compatibility(self, metadata: PluginMetadata) -> bool:
+        """Check if plugin is compatible with current platform version."""
+        problem = static_problem(needs_of(metadata), self.platform_version)
+        if problem:
+            self.logger.warning("Plugin '%s' %s", metadata.name, problem)
+        return problem is None
+
+
+def _sources(plugin_dirs: list[Path] | None, home: Path) -> tuple[list[Source], list[Path]]:
+    if isinstance(plugin_dirs, str | bytes | os.PathLike):
+        raise TypeError(
+            f"plugin_dirs must be a list of folders, not {plugin_dirs!r}; write [{plugin_dirs!r}]"
+        )
+    if plugin_dirs is not None:
+        # Resolved now, so that a later chdir changes nothing.
+        folders = [Path(folder).expanduser().absolute() for folder in plugin_dirs]
+        return [Source("folder", str(f), rank, True) for rank, f in enumerate(folders)], folders
+    named = [
+        Path(p).expanduser().absolute()
+        for p in os.environ.get(PATH_VARIABLE, "").split(os.pathsep)
+        if p
+    ]
+    own = home / "plugins"
+    sources = [Source("folder", str(folder), rank, True) for rank, folder in enumerate(named)]
+    sources.append(Source("folder", str(own), len(sources), False))
+    sources.append(Source("entry_point", "entry points", len(sources), False))
+    sources.append(Source("builtin", str(BUILTIN_DRIVERS), len(sources), False))
+    return sources, [*named, own, BUILTIN_DRIVERS]
+
+
+def _first_state(record: Record, disabled: Mapping[str, str]) -> State:
+    reason = disabled.get(record.key)
+    if reason is not None:
+        return State(status=PluginStatus.DISABLED, reason=reason)
+    if not record.claim.ok:
+        text = "\n".join(str(d) for d in record.body.diagnostics)
+        return State(status=PluginStatus.ERROR, error_message=text)
+    return DISCOVERED
+
+
+def _changed_state(record: Record, old: State, disabled: Mapping[str, str]) -> State:
+    """State of a plugin whose manifest changed: what is in service stays in service."""
+    first = _first_state(record, disabled)
+    if old.generation is None or first.status is PluginStatus.DISABLED:
+        return first
+    if not record.claim.ok:
+        return replace(old, degraded=True, error_message=first.error_message)
+    return old
+
+
+def plan_for(record: Record) -> LoadPlan:
+    """Return what the loader needs to know of a record."""
+    return LoadPlan(
+        name=record.name,
+        home=record.home,
+        root=record.root,
+        path=record.path,
+        driver_class=record.metadata.driver_class,
+        alias=record.alias,
+    )
+
+
+def _line(path: str, *keys: str) -> int:
+    try:
+        text = Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return 0
+    return line_of_key(text, *keys) or line_of_key(text, "min_platform_version")

@@ -1,0 +1,125 @@
+"""Driver instances made by the manager: which are alive, which are connected.
+
+Promises: a plugin is active exactly while one of its instances is connected; unloading, disabling
+and shutting down disconnect them, each contained. Never keeps an instance alive.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from drivebay._core.contract import InstrumentDriver, ScpiDriver
+from drivebay._core.index import Record
+from drivebay._core.loader import Generation, plugin_frame
+
+if TYPE_CHECKING:
+    from drivebay._core.manager.facade import PluginManager
+
+
+class Instances:
+    """All live instances, by plugin."""
+
+    def __init__(self, manager: PluginManager) -> None:
+        self._manager = weakref.ref(manager)
+        self._lock = threading.Lock()
+        self._live: dict[str, dict[int, weakref.ref[InstrumentDriver]]] = {}
+        self._connected: dict[str, set[int]] = {}
+
+    def connected(self, key: str) -> bool:
+        """Tell whether any instance of a plugin is connected."""
+        with self._lock:
+            return bool(self._connected.get(key))
+
+    def add(self, record: Record, generation: Generation, driver: InstrumentDriver) -> None:
+        """Follow a new instance; its connect and disconnect are noted from now on."""
+        key, number = record.key, id(driver)
+
+        def gone(_: Any) -> None:
+            with self._lock:
+                self._live.get(key, {}).pop(number, None)
+            self._note(key, number, connected=False)
+
+        with self._lock:
+            self._live.setdefault(key, {})[number] = weakref.ref(driver, gone)
+        declared = frozenset(record.body.methods)
+        try:
+            driver.connect = _noting(driver, "connect", self._after_connect(key, declared))  # type: ignore[method-assign]
+            driver.disconnect = _noting(driver, "disconnect", self._after_disconnect(key))  # type: ignore[method-assign]
+        except AttributeError:
+            # A class with __slots__ takes no attributes: it works, it just never shows as active.
+            return
+
+    def close(self, key: str) -> None:
+        """Disconnect every connected instance of a plugin, newest first; errors are logged."""
+        with self._lock:
+            connected = self._connected.get(key, set())
+            live = [ref() for n, ref in reversed(self._live.get(key, {}).items()) if n in connected]
+        manager = self._manager()
+        for driver in live:
+            if driver is None:
+                continue
+            try:
+                driver.disconnect()
+            except Exception:  # the border: the driver's own code
+                if manager is not None:
+                    manager.logger.exception("Plugin '%s': disconnect failed", key)
+                self._note(key, id(driver), connected=False)
+
+    def _after_connect(self, key: str, declared: frozenset[str]) -> Callable[..., None]:
+        def after(driver: InstrumentDriver, result: object) -> None:
+            if result is False:
+                return
+            lacks: frozenset[str] = frozenset()
+            if not isinstance(driver, ScpiDriver):
+                lacks = declared - frozenset(driver.get_capabilities())
+            self._note(key, id(driver), connected=True, lacks=lacks)
+
+        return after
+
+    def _after_disconnect(self, key: str) -> Callable[..., None]:
+        return lambda driver, _: self._note(key, id(driver), connected=False)
+
+    def _note(
+        self, key: str, number: int, *, connected: bool, lacks: frozenset[str] = frozenset()
+    ) -> None:
+        with self._lock:
+            numbers = self._connected.setdefault(key, set())
+            if connected:
+                numbers.add(number)
+            else:
+                numbers.discard(number)
+            active = bool(numbers)
+        manager = self._manager()
+        if manager is not None:
+            manager.session_changed(key, connected=active, lacks=lacks)
+
+
+def _noting(
+    driver: InstrumentDriver, name: str, after: Callable[[InstrumentDriver, object], None]
+) -> Callable[[], bool]:
+    """Wrap a bound method of one instance without keeping the instance alive."""
+    function = getattr(type(driver), name)
+    instance = weakref.ref(driver)
+
+    def noting() -> bool:
+        alive = instance()
+        if alive is None:
+            raise ReferenceError(f"{name}() of a driver that no longer exists")
+        result: bool = function(alive)
+        after(alive, result)
+        return result
+
+    noting.__name__ = name
+    noting.__doc__ = function.__doc__
+    return noting
+
+
+def describe_failure(exc: BaseException, home: str) -> tuple[str, str]:
+    """Return type, text and the plugin's own line of an exception, and the whole traceback."""
+    what = "".join(traceback.format_exception_only(exc)).strip().splitlines()[-1]
+    frame = plugin_frame(exc, home)
+    return (f"{what} ({frame})" if frame else what), "".join(traceback.format_exception(exc))

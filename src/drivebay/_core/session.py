@@ -1,0 +1,227 @@
+"""Stage 4: one link and one driver on one instrument; its life cycle and its safe state.
+
+Promises: what the manifest declares as the safe state is sent whenever a measurement does not end
+well and when a session is closed after one that did not; the writes go out first, without a
+question before them, and are verified after. The link is closed last, whatever else fails.
+
+This stage runs the driver in the caller's process. It never chooses a driver and stores nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from drivebay._core.contract import InstrumentDriver, ScpiDriver
+from drivebay._core.errors import BusyError, DrivebayError, LinkError, LinkOpenError
+from drivebay._core.index import Identity, normal_model
+from drivebay._core.links import Link
+from drivebay._core.manifest import PluginMetadata
+
+_log = logging.getLogger("drivebay.session")
+
+
+@dataclass(frozen=True)
+class SafeStateReport:
+    """What became of an attempt to make an instrument harmless.
+
+    Attributes:
+        sent: the writes that went out.
+        verified: True if the instrument confirmed it, False if it said otherwise or did not
+            answer, None if the manifest has no verify query.
+        problems: what failed, in the order in which it failed.
+    """
+
+    sent: tuple[str, ...] = ()
+    verified: bool | None = None
+    problems: tuple[str, ...] = ()
+
+
+class Session:
+    """An opened instrument.
+
+    Args:
+        driver: a new instance, not yet connected.
+        metadata: the manifest of its plugin.
+        link: an open link, lent to drivers that can take it; None for a driver that opens its own.
+        identity: the instrument's answer to ``*IDN?``, if it was asked already.
+    """
+
+    def __init__(
+        self,
+        driver: InstrumentDriver,
+        metadata: PluginMetadata,
+        link: Link | None,
+        resource: str,
+        identity: Identity | None = None,
+    ) -> None:
+        self.driver = driver
+        self.metadata = metadata
+        self.link = link
+        self.resource = resource
+        self.suspect = False
+        """A measurement did not end well and nobody has confirmed the safe state since."""
+        self._busy = threading.Lock()
+        self._closed = False
+        self._connect(identity)
+
+    def _connect(self, identity: Identity | None) -> None:
+        driver, link = self.driver, self.link
+        if isinstance(driver, ScpiDriver):
+            if link is not None:
+                driver.use_link(link)
+            if identity is not None:
+                driver.ranges = ranges_for(self.metadata, identity.model)
+        try:
+            connected = driver.connect()
+            if connected is False:
+                raise LinkOpenError(
+                    f"{self.metadata.name}: connect() on {self.resource} returned False",
+                    resource=self.resource,
+                )
+            self.identity: dict[str, str] = dict(driver.get_identity())
+        except BaseException:
+            if link is not None:
+                link.close()
+            raise
+        if isinstance(driver, ScpiDriver):
+            driver.ranges = ranges_for(self.metadata, self.identity.get("model", ""))
+
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Hold the instrument for one measurement.
+
+        Raises:
+            BusyError: another one is running.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise BusyError(f"{self.resource} is in the middle of a measurement; abort() ends it")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    def abort(self) -> None:
+        """Stop the running measurement, from any thread; returns without waiting for its end."""
+        self.driver.abort()
+
+    def make_safe(self) -> SafeStateReport:
+        """Bring the instrument into the state its manifest declares as safe.
+
+        Never raises: what fails is in the report, is logged, and the rest is still done.
+        """
+        declared = self.metadata.safe_state
+        if not declared or self.link is None:
+            return self._driver_reset()
+        report = run_safe_state(self.link, declared)
+        self.suspect = bool(report.problems) or report.verified is False
+        if self.suspect:
+            _log.error(
+                "%s: safe state not confirmed: %s", self.resource, "; ".join(report.problems)
+            )
+        return report
+
+    def _driver_reset(self) -> SafeStateReport:
+        # A seed-style driver owns its connection, so the most that can be asked is its reset().
+        try:
+            self.driver.reset()
+        except Exception as exc:  # noqa: BLE001 - border: the driver's own code
+            problem = f"reset() raised {type(exc).__name__}: {exc}"
+            _log.exception("%s: %s", self.resource, problem)
+            return SafeStateReport(problems=(problem,))
+        return SafeStateReport(sent=("reset()",))
+
+    def close(self) -> None:
+        """Disconnect the driver and close the link; safe first if a measurement went wrong."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self._busy.acquire(blocking=False):
+                self.abort()
+                # The measurement's own thread cleans up; it needs the link until it has.
+                self._busy.acquire()
+            self._busy.release()
+            if self.suspect:
+                self.make_safe()
+            self.driver.disconnect()
+        finally:
+            if self.link is not None:
+                self.link.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
+
+
+def run_safe_state(link: Link, declared: Mapping[str, Any]) -> SafeStateReport:
+    """Send a declared safe state over a link: interrupt, writes, then verify.
+
+    Args:
+        link: the open link, in whatever state a failure left it.
+        declared: the manifest's ``safe_state``.
+    """
+    deadline_s = float(declared.get("deadline_s", 1.0))
+    problems: list[str] = []
+    sent: list[str] = []
+
+    def attempt(
+        what: str, action: Callable[..., object], *arguments: Any, **options: Any
+    ) -> object:
+        try:
+            return action(*arguments, **options)
+        except (DrivebayError, OSError) as exc:
+            problems.append(f"{what}: {exc}")
+            return None
+
+    interrupt = declared.get("interrupt")
+    if interrupt:
+        cleared = attempt("interrupt", link.interrupt)
+        if not cleared:
+            for command in interrupt if isinstance(interrupt, list) else ():
+                attempt(command, link.write, command, timeout_s=deadline_s)
+    for command in declared.get("writes", ()):
+        before = len(problems)
+        attempt(command, link.write, command, timeout_s=deadline_s)
+        if len(problems) == before:
+            sent.append(command)
+    verify = declared.get("verify")
+    verified: bool | None = None
+    if verify:
+        answer = attempt(verify["query"], link.query, verify["query"], timeout_s=deadline_s)
+        verified = answer is not None and str(answer).strip() == str(verify["equals"])
+        if answer is not None and not verified:
+            problems.append(f"{verify['query']} answered {answer!r}, expected {verify['equals']!r}")
+    return SafeStateReport(tuple(sent), verified, tuple(problems))
+
+
+def ranges_for(metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
+    """Return the manifest's ranges for a model: its own, else those of the closest wildcard."""
+    if not metadata.ranges:
+        return None
+    wanted = normal_model(model)
+    matching = [
+        (len(name), limits)
+        for name, limits in metadata.ranges.items()
+        if normal_model(name) == wanted or fnmatchcase(wanted, normal_model(name))
+    ]
+    if not matching:
+        return None
+    limits = max(matching, key=lambda pair: pair[0])[1]
+    return {**limits, "source": f"{metadata.name} {metadata.version}, model {model}"}
+
+
+def close_quietly(session: Session) -> LinkError | DrivebayError | None:
+    """Close a session while another error is on its way; return what failed, for the log."""
+    try:
+        session.close()
+    except DrivebayError as exc:
+        _log.warning("%s: while closing: %s", session.resource, exc)
+        return exc
+    return None
