@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,46 @@ SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Note|Notes|Example
 ENTRY = re.compile(r"(\*{0,2}[\w.,* /]+?)(?: \([^)]*\))?: (.*)")
 ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 
+# Codes of stages that keep no table of their own; a test finds any that is missing here.
+OTHER_CODES = {
+    "D006": ("a Python file that looks like a driver does not parse", "correct it at that line"),
+    "D013": ("a chunk has a column the method does not declare", "declare it, or rename it"),
+    "D017": (
+        "an argument of `@driver_plugin` cannot be read without running the file",
+        "write a literal, or use a `plugin.yaml`",
+    ),
+    "V001": ("not a VISA address", "write it in the form that is shown"),
+    "V002": ("a port that does not exist", "1 to 65535"),
+    "V004": ("a character that an address cannot have", "remove it"),
+    "V005": ("an address that is too long", "write the address only"),
+    "V006": ("a host that is ambiguous or not allowed", "write four decimal numbers, or a name"),
+    "V008": ("a serial port given as a URL", "name the device"),
+    "V009": ("not the name of a serial port", "`/dev/tty...`, `COM1` or a number"),
+    "V011": ("a GPIB address outside 0 to 30", "look at the instrument's menu"),
+    "V012": ("an IPv6 host where only raw sockets take one", "use `::SOCKET`, or IPv4"),
+    "V014": ("a USB address with an impossible field", "copy it from `drivebay find`"),
+    "V015": ("a LAN device name that is not one", "`inst0` or `hislip0`"),
+}
+
 
 def markdown(docstring: str | None) -> str:
     """Turn a Google docstring into Markdown: sections become lists, doctests become code."""
     text = ROLE.sub(r"`\1`", inspect.cleandoc(docstring or "")).replace("``", "`")
-    blocks = re.split(r"\n\s*\n", text)
-    return "\n\n".join(part for block in blocks for part in _block(block) if part)
+    return "\n\n".join(part for block in _blocks(text) for part in _block(block) if part)
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """Paragraphs; indented ones that follow each other stay together."""
+    held = ""
+    for block in re.split(r"\n\s*\n", text):
+        if block.startswith("    ") and held.startswith("    "):
+            held += "\n\n" + block
+            continue
+        if held:
+            yield held
+        held = block
+    if held:
+        yield held
 
 
 def _block(block: str) -> Iterator[str]:
@@ -37,8 +72,8 @@ def _block(block: str) -> Iterator[str]:
         return
     heading = SECTION.fullmatch(lines[0].strip())
     if heading is None:
-        indented = len(lines) > 1 and all(line.startswith("    ") for line in lines)
-        yield f"```text\n{inspect.cleandoc(block)}\n```" if indented else block
+        literal = lines[0].startswith("    ")
+        yield f"```text\n{textwrap.dedent(block)}\n```" if literal else block
         return
     yield f"**{heading[1]}**"
     yield "\n".join(_entries(lines[1:]))
@@ -62,12 +97,33 @@ def _entries(lines: list[str]) -> list[str]:
     ]
 
 
-def signature(value: object) -> str:
+class _Bare:
+    """An annotation as it was written, without the quotes of a string."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def signature(value: Any) -> str:
+    """What a caller may pass; empty for what has no signature."""
     try:
-        text = str(inspect.signature(value))  # type: ignore[arg-type]
+        found = inspect.signature(value)
     except (TypeError, ValueError):
         return ""
-    return re.sub(r" object at 0x[0-9a-f]+", "", text).replace("'", "")
+    bare = [
+        parameter.replace(annotation=_bare(parameter.annotation))
+        for parameter in found.parameters.values()
+    ]
+    result = inspect.Signature.empty if isinstance(value, type) else _bare(found.return_annotation)
+    text = str(found.replace(parameters=bare, return_annotation=result))
+    return re.sub(r"<factory>|<[^<>]* at 0x[0-9a-f]+>", "...", text)
+
+
+def _bare(annotation: Any) -> Any:
+    return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 def own_members(cls: type) -> Iterator[tuple[str, Any]]:
@@ -197,6 +253,29 @@ def manifest_page() -> str:
     return page(parts)
 
 
+def codes() -> dict[str, tuple[str, str]]:
+    """Every diagnostic code with its meaning and what to do, from the stages that give them."""
+    found: dict[str, tuple[str, str]] = dict(OTHER_CODES)
+    for stage in ("manifest", "methods"):
+        table = importlib.import_module(f"drivebay._core.{stage}.page").CODES
+        for code, said in table.items():
+            found[code] = (said, "") if isinstance(said, str) else said
+    return dict(sorted(found.items()))
+
+
+def diagnostics_page() -> str:
+    parts = [
+        "# Diagnostics",
+        "A diagnostic is one problem, with a code that does not change, a place and what was "
+        "expected. M: manifests and discovery. D: drivers. P: parameters of a measurement. "
+        "V: resource addresses.",
+        "| code | means | do |\n| --- | --- | --- |",
+    ]
+    for code, (meaning, remedy) in codes().items():
+        parts[-1] += f"\n| `{code}` | {meaning} | {remedy} |"
+    return page(parts)
+
+
 def page(parts: list[str]) -> str:
     return NOTE + "\n\n" + "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
 
@@ -208,6 +287,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "methods.md": methods_page,
     "manifest.md": manifest_page,
+    "diagnostics.md": diagnostics_page,
 }
 
 
