@@ -1,4 +1,4 @@
-"""Stage 1, the configuration: what a user passes as ``config`` against a plugin's ``config_schema``.
+"""Stage 1, the configuration: what a user passes, against the plugin's ``config_schema``.
 
 Rules: nothing is fetched, no pattern backtracks, the caller's dict is never changed, and every
 problem is said at once with a JSON pointer to it.

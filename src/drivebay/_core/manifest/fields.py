@@ -20,6 +20,8 @@ MANIFEST_VERSION = 1
 MAX_TEXT = 4_000
 MAX_ITEMS = 500
 MAX_ITEM_TEXT = 512
+# Looking for the nearest key is the dearest thing done to a bad manifest, so not for thousands.
+MAX_HINTS = 30
 
 Kind = Literal["text", "count", "list", "mapping"]
 Faults = Callable[[str], str]
@@ -56,6 +58,11 @@ class Field:
     shape: Callable[[Any, list[Problem]], Any] | None = None
     schema: Mapping[str, Any] = field(default_factory=dict)
     typed: bool = False
+
+    @property
+    def check(self) -> Callable[[Field, Any, list[Problem]], Any]:
+        """What checks a value of this kind; it returns the value as the metadata holds it."""
+        return _CHECKS[self.kind]
 
 
 _VERSION_SCHEMA = {"type": ["string", "number"], "maxLength": grammar.MAX_VERSION_TEXT}
@@ -321,11 +328,11 @@ def check_fields(
             if type(key) is str and key.startswith("x-"):
                 extensions[key] = value
             else:
-                problems.append(_unknown(key))
-        elif value is not None:
-            values[key] = _CHECKS[item.kind](item, value, problems)
+                problems.append(_unknown(key, hint=len(problems) < MAX_HINTS))
+        elif value is not None and value != "":
+            values[key] = item.check(item, value, problems)
         elif item.required and key not in optional:
-            problems.append(Problem("M004", f"key {key!r} has no value", (key,)))
+            problems.append(_no_value(key, value))
     problems.extend(_missing(key) for key in REQUIRED if key not in raw and key not in optional)
     if not problems and values.get("max_platform_version"):
         _check_range(values, problems)
@@ -350,17 +357,23 @@ def _from_the_future(raw: Mapping[str, Any], problems: list[Problem]) -> bool:
     return True
 
 
-def _unknown(key: object) -> Problem:
+def _unknown(key: object, hint: bool) -> Problem:
     if not isinstance(key, str):
         return Problem("M006", f"key {str(key)[:60]!r} must be text, found {kind_of(key)}")
-    hint = nearest(key[:64], FIELDS)
-    message = f"unknown key {grammar.clip(key)}{hint or '; keys of your own begin with x-'}"
+    close = nearest(key[:64], FIELDS) if hint else ""
+    message = f"unknown key {grammar.clip(key)}{close or '; keys of your own begin with x-'}"
     return Problem("M003", message, (key,), on_key=True)
 
 
 def _missing(key: str) -> Problem:
     why = "; without it nothing can be loaded" if key == "driver_class" else ""
     return Problem("M004", f"missing key {key!r}{why}; for example {key}: {FIELDS[key].example}")
+
+
+def _no_value(key: str, value: object) -> Problem:
+    if key == "name" and isinstance(value, str):
+        return Problem("M007", f"name: {grammar.name_fault(value)}", (key,))
+    return Problem("M004", f"key {key!r} has no value", (key,))
 
 
 def _check_range(values: Mapping[str, Any], problems: list[Problem]) -> None:
@@ -379,11 +392,8 @@ def _check_text(item: Field, value: Any, problems: list[Problem]) -> Any:
     elif len(value) > MAX_TEXT:
         message = f"{item.name} has {len(value):,} characters, at most {MAX_TEXT:,} are allowed"
         problems.append(Problem("M030", message, (item.name,)))
-    elif not value.strip() and item.required:
-        if item.name == "name":
-            problems.append(Problem("M007", grammar.name_fault(value), (item.name,)))
-        else:
-            problems.append(Problem("M004", f"key {item.name!r} has no value", (item.name,)))
+    elif item.required and value.isspace():
+        problems.append(_no_value(item.name, value))
     elif item.fault is not None and (fault := item.fault(value)):
         fault = fault if fault.startswith(item.name) else f"{item.name}: {fault}"
         problems.append(Problem(item.code, fault, (item.name,)))

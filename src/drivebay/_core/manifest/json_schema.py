@@ -47,6 +47,8 @@ KEYWORDS = _SCHEMA | _SCHEMAS | _NAMED | _NUMBER | _COUNT | _TEXT | _FREE | _FLA
 
 def check_json_schema(schema: dict[str, Any], where: Where, problems: list[Problem]) -> None:
     """Put everything that is wrong with a JSON Schema into ``problems``."""
+    if _is_ordinary(schema, 0):
+        return
     before = len(problems)
     walk = _Walk(schema, where, problems)
     walk.schema(schema, where, 0)
@@ -54,6 +56,30 @@ def check_json_schema(schema: dict[str, Any], where: Where, problems: list[Probl
         walk.check_references()
     if walk.patterns and len(problems) == before:
         _check_patterns(walk.patterns, problems)
+
+
+def _is_ordinary(schema: Any, depth: int) -> bool:
+    """Whether a schema holds nothing but the simplest keywords, rightly used.
+
+    Most are; this saves them the walk that keeps track of where everything stands. It may say no
+    to a good schema and never says yes to a bad one.
+    """
+    if type(schema) is not dict or depth > MAX_DEPTH:
+        return False
+    for key, item in schema.items():
+        rule = _ORDINARY.get(key)
+        if rule is not None:
+            if rule(item):
+                return False
+        elif key == "properties":
+            if type(item) is not dict:
+                return False
+            for each in item.values():
+                if not _is_ordinary(each, depth + 1):
+                    return False
+        elif key != "default":
+            return False
+    return True
 
 
 _plain = re.compile(r"[A-Za-z0-9_.-]+")
@@ -240,6 +266,8 @@ def _text_list(value: object) -> bool:
 
 
 def _type_fault(value: object) -> str:
+    if type(value) is str and value in _TYPES:
+        return ""
     names = value if isinstance(value, list) and value else [value]
     if all(isinstance(name, str) and name in _TYPES for name in names):
         return ""
@@ -290,3 +318,4 @@ _RULES: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(_TEXT, _text_fault),
     **dict.fromkeys(_FLAG, _flag_fault),
 }
+_ORDINARY = {key: rule for key, rule in _RULES.items() if key not in ("pattern", "$ref", "$schema")}

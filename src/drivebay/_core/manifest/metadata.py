@@ -8,7 +8,7 @@ plain dataclass; one that came out of a manifest holds the rules of :mod:`fields
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, Self, TypeVar
@@ -25,6 +25,7 @@ _NO_CLASS_NEEDED = frozenset({"driver_class"})
 # What a record of a broken manifest still shows: enough to name it and to say whose it is.
 _PEEKED = ("name", "version", "author", "description", "driver_class")
 MAX_PEEKED = 200
+MAX_DIAGNOSTICS = 100
 _peek_line = re.compile(
     rf"""^({"|".join(_PEEKED)})[ ]*:[ ]+(?:"([^"\n]*)"|'([^'\n]*)'|([^\s"'#&*!|>{{[][^\n#]*))""",
     re.MULTILINE,
@@ -126,8 +127,8 @@ class PluginMetadata:
             values, extensions = {}, {}
         else:
             values, extensions = check_fields(_copied(data), problems, _NO_CLASS_NEEDED)
-        found = tuple(_diagnostic(problem, None, "") for problem in problems)
-        if any(item.severity == "error" for item in found):
+        if _refused(problems):
+            found = _diagnostics(problems, None, "")
             raise ManifestError(found, plugin=str(data.get("name", "")))
         return _build(cls, values, extensions)
 
@@ -243,8 +244,8 @@ def metadata_from_call(
     """
     problems: list[Problem] = []
     values, extensions = check_fields(_copied(arguments), problems, _NO_CLASS_NEEDED)
-    found = tuple(_diagnostic(problem, None, path) for problem in problems)
-    if any(item.severity == "error" for item in found):
+    if _refused(problems):
+        found = _diagnostics(problems, None, path)
         raise ManifestError(found, plugin=str(arguments.get("name", "")))
     values.setdefault("driver_class", driver_class)
     return _build(PluginMetadata, values, extensions)
@@ -276,39 +277,34 @@ def _read(
 ) -> tuple[_Metadata | None, tuple[Diagnostic, ...]]:
     root, problems = reader.compose(data)
     if root is None:
-        return None, tuple(_diagnostic(problem, None, path) for problem in problems)
-    raw = _raw_values(root, problems)
+        return None, _diagnostics(problems, None, path)
+    raw = _raw_values(root, len(data), problems)
     if any(problem.code in ("M012", "M013") for problem in problems):
         # Values were left out, so whatever the fields say next would be about the wrong thing.
-        return None, tuple(_diagnostic(problem, root, path) for problem in problems)
+        return None, _diagnostics(problems, root, path)
     values, extensions = check_fields(raw, problems, optional)
     if not problems:
         return _build(cls, values, extensions), ()
-    found = sorted(
-        (_diagnostic(problem, root, path) for problem in problems),
-        key=lambda item: (item.line or 1 << 30, item.column),
-    )
-    if any(item.severity == "error" for item in found):
-        return None, tuple(found)
-    return _build(cls, values, extensions), tuple(found)
+    found = _diagnostics(problems, root, path)
+    return (None if _refused(problems) else _build(cls, values, extensions)), found
 
 
-def _raw_values(root: yaml.MappingNode, problems: list[Problem]) -> dict[str, Any]:
+def _raw_values(root: yaml.MappingNode, size: int, problems: list[Problem]) -> dict[str, Any]:
     """The values of the top-level keys, each read as its field wants it."""
-    if reader.count_nodes(root) > reader.MAX_NODES:
+    if reader.has_too_many(root, size):
         problems.append(reader.too_many_nodes())
         return {}
     raw: dict[str, Any] = {}
     for key_node, value_node in root.value:
-        key = reader.key_text(key_node, (), problems)
+        key = reader.key_text(key_node, problems)
         if key is None:
             continue
         if key in raw:
-            problems.append(reader.duplicate(root.value, key_node, ()))
+            problems.append(reader.duplicate(root.value, key_node))
             continue
         item = FIELDS.get(key)
         typed = item is None or item.typed
-        raw[key] = reader.plain(value_node, typed, (key,), problems)
+        raw[key] = reader.plain(value_node, typed, problems)
     return raw
 
 
@@ -326,9 +322,23 @@ def _build(
     return metadata
 
 
-def _diagnostic(problem: Problem, root: yaml.MappingNode | None, path: str) -> Diagnostic:
-    line, column = reader.locate(root, problem)
-    return Diagnostic(problem.code, problem.message, path, line, column, problem.severity)
+def _refused(problems: Sequence[Problem]) -> bool:
+    return any(problem.severity == "error" for problem in problems)
+
+
+def _diagnostics(
+    problems: Sequence[Problem], root: yaml.MappingNode | None, path: str
+) -> tuple[Diagnostic, ...]:
+    """The problems with their places, in the order of the file; those with no place come last."""
+    found = []
+    for problem in problems[:MAX_DIAGNOSTICS]:
+        line, column = reader.locate(root, problem)
+        where = (path, line, column, problem.severity)
+        found.append(Diagnostic(problem.code, problem.message, *where))
+    found.sort(key=lambda item: (item.line or 1 << 30, item.column))
+    if (more := len(problems) - MAX_DIAGNOSTICS) > 0:
+        found.append(Diagnostic("M040", f"{more:,} more problems are not listed", path))
+    return tuple(found)
 
 
 def _copied(data: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -17,6 +17,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,6 @@ from drivebay._core.errors import Diagnostic, ManifestError
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 12
 MAX_NODES = 2_000
-
-type_names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false"}
 
 _control = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # C1 controls (but NEL, which YAML takes for a line break), byte order marks inside the text, and
@@ -151,78 +150,82 @@ def compose(data: bytes) -> tuple[yaml.MappingNode | None, list[Problem]]:
     return root, []
 
 
-def plain(
-    node: yaml.Node, typed: bool, where: Where, problems: list[Problem], depth: int = 1
-) -> Any:
+def plain(node: yaml.Node, typed: bool, problems: list[Problem], depth: int = 1) -> Any:
     """The plain value of a node.
 
     Args:
         node: from :func:`compose`.
         typed: whether unquoted numbers, ``true``, ``false`` and ``null`` become values; else every
             scalar is text, and only an unquoted null becomes None.
-        where: keys and indexes that lead to the node.
         problems: filled with duplicate keys, keys that are no text, deep nesting, wild numbers.
         depth: how many collections enclose the node.
     """
     value = node.value
-    if type(node) is yaml.ScalarNode:
+    if isinstance(node, yaml.ScalarNode):
         if node.style:
             return value
         if typed:
-            return _typed_scalar(value, where, problems)
+            return _typed_scalar(node, problems)
         return None if value in NULLS else value
     if depth >= MAX_DEPTH:
         message = f"nested deeper than {MAX_DEPTH} levels"
-        problems.append(Problem("M012", message, where, mark=_mark(node.start_mark)))
+        problems.append(Problem("M012", message, mark=_mark(node.start_mark)))
         return None
-    if type(node) is yaml.SequenceNode:
-        return [
-            plain(item, typed, (*where, index), problems, depth + 1)
-            for index, item in enumerate(value)
-        ]
+    depth += 1
+    if isinstance(node, yaml.SequenceNode):
+        return [plain(item, typed, problems, depth) for item in value]
     result: dict[str, Any] = {}
     for key_node, value_node in value:
-        key = key_text(key_node, where, problems)
+        key = key_text(key_node, problems)
         if key is None:
             continue
         if key in result:
-            problems.append(duplicate(value, key_node, where))
+            problems.append(duplicate(value, key_node))
             continue
-        result[key] = plain(value_node, typed, (*where, key), problems, depth + 1)
+        result[key] = plain(value_node, typed, problems, depth)
     return result
 
 
-def key_text(node: yaml.Node, where: Where, problems: list[Problem]) -> str | None:
+def key_text(node: yaml.Node, problems: list[Problem]) -> str | None:
     """The text of a mapping's key; a key that is a list or a mapping is a problem."""
-    if type(node) is yaml.ScalarNode:
-        return str(node.value)
+    if isinstance(node, yaml.ScalarNode):
+        text: str = node.value
+        return text
     message = "a key must be text, found " + (
         "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
     )
-    problems.append(Problem("M006", message, where, mark=_mark(node.start_mark)))
+    problems.append(Problem("M006", message, mark=_mark(node.start_mark)))
     return None
 
 
-def duplicate(pairs: list[tuple[yaml.Node, yaml.Node]], again: yaml.Node, where: Where) -> Problem:
+def duplicate(pairs: list[tuple[yaml.Node, yaml.Node]], again: yaml.Node) -> Problem:
     """The problem of a key that stands twice in a mapping, naming both lines."""
     first = next(key for key, _ in pairs if key.value == again.value)
     lines = f"lines {first.start_mark.line + 1} and {again.start_mark.line + 1}"
     message = f"key {again.value[:60]!r} appears twice ({lines})"
-    return Problem("M005", message, (*where, again.value), mark=_mark(again.start_mark))
+    return Problem("M005", message, mark=_mark(again.start_mark))
 
 
-def count_nodes(root: yaml.Node) -> int:
-    """How many nodes a composed tree has, counted without recursion and up to the limit."""
+def has_too_many(root: yaml.Node, size: int) -> bool:
+    """Whether a tree has more nodes than allowed; counted without recursion.
+
+    Args:
+        root: of a composed tree.
+        size: of the manifest in bytes. No node takes less than one, so a small manifest needs no
+            counting.
+    """
+    if size < MAX_NODES:
+        return False
     count, stack = 0, [root]
     while stack and count <= MAX_NODES:
         node = stack.pop()
         count += 1
-        if type(node) is yaml.MappingNode:
+        if isinstance(node, yaml.MappingNode):
             for pair in node.value:
                 stack.extend(pair)
-        elif type(node) is yaml.SequenceNode:
+        elif isinstance(node, yaml.SequenceNode):
             stack.extend(node.value)
-    return count
+    return count > MAX_NODES
 
 
 def locate(root: yaml.MappingNode | None, problem: Problem) -> tuple[int, int]:
@@ -250,21 +253,22 @@ def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | No
     return None
 
 
-def _typed_scalar(text: str, where: Where, problems: list[Problem]) -> Any:
+def _typed_scalar(node: yaml.ScalarNode, problems: list[Problem]) -> Any:
+    text = node.value
     if text in _WORDS:
         return _WORDS[text]
     match = _number.fullmatch(text)
     if match is None:
         if _long_number.fullmatch(text):
             message = f"number {text[:40]!r} has more digits than a measurement can need"
-            problems.append(Problem("M029", message, where))
+            problems.append(Problem("M029", message, mark=_mark(node.start_mark)))
         return text
     if match[2] is None and match[3] is None:
         return int(text)
     number = float(text)
-    if number in (float("inf"), float("-inf")):
-        problems.append(Problem("M029", f"number {text!r} is too large to be finite", where))
-        return 0.0
+    if not isfinite(number):
+        message = f"number {text!r} is too large to be finite"
+        problems.append(Problem("M029", message, mark=_mark(node.start_mark)))
     return number
 
 

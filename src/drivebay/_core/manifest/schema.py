@@ -38,7 +38,7 @@ def manifest_schema() -> dict[str, Any]:
 def _property(item: Field) -> dict[str, Any]:
     rule = _RULES[item.kind](item)
     if not item.required:
-        rule = {"anyOf": [rule, {"type": "null"}]}
+        rule = {"anyOf": [rule, {"enum": [None, ""]}]}
     result = {"description": item.doc, **rule}
     if item.default is not None and not item.required:
         result["default"] = _plain(item.default)
@@ -49,7 +49,7 @@ def _text(item: Field) -> dict[str, Any]:
     rule: dict[str, Any] = {"type": ["string", "number"], "maxLength": MAX_TEXT}
     if item.required:
         rule["pattern"] = r"\S"
-    return rule | _plain(item.schema)
+    return {**rule, **_plain(item.schema)}
 
 
 def _count(item: Field) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _list(item: Field) -> dict[str, Any]:
 
 
 def _mapping(item: Field) -> dict[str, Any]:
-    return {"type": "object"} | _plain(item.schema)
+    return {"type": "object", **_plain(item.schema)}
 
 
 _RULES = {"text": _text, "count": _count, "list": _list, "mapping": _mapping}
