@@ -80,7 +80,7 @@ docs-reference: $(VENV)/.dev  ## Write the generated pages of docs/reference ane
 	$(PYTHON) docs/generate.py
 
 docs: $(VENV)/.docs  ## Build the documentation into site/
-	$(PYTHON) -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 clean:  ## Remove everything that was made here
 	rm -rf $(VENV) build dist site htmlcov .coverage .hypothesis .import_linter_cache \
