@@ -1,0 +1,12 @@
+"""The last stage: one durable file per measurement, written nowhere else.
+
+Rules: what ``append`` acknowledged survives a killed process and a power cut; a run ends exactly
+once; a damaged file is reported with its reason and never hides another; reading a run needs
+nothing but its file. The file is described in docs/reference/run-file.md.
+"""
+
+from drivebay._core.runs.run import Run
+from drivebay._core.runs.store import RunStore
+from drivebay._core.runs.writer import RunWriter
+
+__all__ = ["Run", "RunStore", "RunWriter"]

@@ -1,0 +1,416 @@
+"""A stored run, read from its file: what was measured, with what, and how it ended.
+
+Rules: never writes; the file is open only while something is read; numpy is imported when the
+first array is asked for.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import sqlite3
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drivebay._core.errors import RunError, StoreError, nearest
+from drivebay._core.runs import fileformat, holder, plain
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+_PREVIEW_ROWS = 5
+_END_FIELDS = "state, reason, ended_at, time_ns, chunks, rows"
+
+
+class Run:
+    """What one measurement left behind.
+
+    ``run["current_a"]`` is a column as a numpy array, ``len(run)`` the number of rows; iterating
+    gives the column names. A run that is still being written grows each time it is asked.
+
+    Attributes:
+        id: the run's name in its store, ``20261122-231502-k3f9``: UTC time, then two digits that
+            keep runs of one second in order and two by chance.
+        path: its file.
+        method: the measurement's name, such as ``iv_sweep``.
+        resource: address of the instrument.
+        plugin: ``name``, ``version`` and ``sha256`` of the driver plugin.
+        identity: what the instrument said it is.
+        parameters: the validated parameters.
+        provenance: whatever else was recorded about how the data came to be.
+        started_at: UTC, ISO 8601, microseconds: ``2026-11-22T23:15:02.123456+00:00``.
+        writer: process, machine and versions that wrote it.
+    """
+
+    def __init__(self, path: Path | str, *, damage: str | None = None) -> None:
+        """Open a run file; with ``damage`` only stand for one that cannot be opened.
+
+        Raises:
+            StoreError: it is no run, its head is damaged, or it is from a newer version.
+        """
+        self.path = Path(path)
+        self.id = self.path.stem
+        self.method: str = ""
+        self.resource: str = ""
+        self.started_at: str = ""
+        self.plugin: dict[str, Any] = {}
+        self.identity: Any = {}
+        self.parameters: dict[str, Any] = {}
+        self.provenance: dict[str, Any] = {}
+        self.writer: dict[str, Any] = {}
+        self._columns: tuple[fileformat.StoredColumn, ...] = ()
+        self._state = "" if damage is None else "damaged"
+        self._reason = damage
+        self._end: tuple[str, int, int, int] | None = None  # ended_at, time_ns, chunks, rows
+        self._parts: list[dict[str, Array]] = []
+        self._parts_rows = 0
+        if damage is None:
+            self._read_head()
+
+    # -- what happened -----------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """``running``, ``done``, ``aborted``, ``failed``, ``interrupted`` or ``damaged``.
+
+        ``interrupted``: its writer died, or the file was copied while it was being written.
+        ``damaged``: the file cannot be opened; :attr:`reason` says why.
+        """
+        self._refresh()
+        return self._state
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run is not ``done``; None when it is, or while it is running."""
+        self._refresh()
+        return self._reason
+
+    @property
+    def ended_at(self) -> str | None:
+        """When it ended, as :attr:`started_at` says it; None while it is running."""
+        self._refresh()
+        return self._end[0] if self._end else None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the start to the end, or to the last chunk of a run without an end."""
+        self._refresh()
+        if self._end:
+            return self._end[1] / 1e9
+        with self._reading() as database:
+            (last,) = database.execute("SELECT max(time_ns) FROM chunks").fetchone()
+        return (last or 0) / 1e9
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Results that are no columns.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
+        with self._reading() as database:
+            texts = fileformat.read_texts(database, self.path, "results", "name")
+        return {name: plain.from_text(text) for name, text in texts.items()}
+
+    @property
+    def events(self) -> list[tuple[float, str, Any]]:
+        """What happened during the run: seconds since its start, kind, data.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
+        found = []
+        query = "SELECT number, time_ns, kind, data, crc32 FROM events ORDER BY number"
+        with self._reading() as database:
+            for number, time_ns, kind, data, crc in database.execute(query):
+                if fileformat.text_crc32(time_ns, kind, data) != crc:
+                    raise StoreError(f"{self.path}: event {number} is damaged")
+                found.append((time_ns / 1e9, kind, plain.from_text(data)))
+        return found
+
+    # -- the data ----------------------------------------------------------------------------
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each column, empty where it has none."""
+        return {column.name: column.unit for column in self._known_columns()}
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind of each column: ``float``, ``int`` or ``bool``."""
+        return {column.name: column.kind for column in self._known_columns()}
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """All columns, in the order in which the method declares them.
+
+        Raises:
+            StoreError: a chunk is damaged; the message names it. :meth:`salvage` reads the rest.
+        """
+        import numpy as np
+
+        self._read_chunks()
+        if len(self._parts) != 1:
+            # Joined once and kept as the one part, so that asking again costs nothing.
+            self._parts = [
+                {
+                    column.name: np.concatenate(
+                        [np.empty(0, fileformat.dtype(column))]
+                        + [part[column.name] for part in self._parts]
+                    )
+                    for column in self._columns
+                }
+            ]
+            for array in self._parts[0].values():
+                array.flags.writeable = False
+        return dict(self._parts[0])
+
+    def __getitem__(self, name: str) -> Array:
+        """Return one column, read-only.
+
+        Raises:
+            KeyError: there is none of that name; the message lists those there are.
+            StoreError: a chunk is damaged.
+        """
+        columns = self.columns
+        if name not in columns:
+            names = ", ".join(columns) or "none"
+            raise KeyError(
+                f"run {self.id} has no column {name!r}{nearest(name, columns)} ({names})"
+            )
+        return columns[name]
+
+    def __contains__(self, name: object) -> bool:
+        return any(column.name == name for column in self._known_columns())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(column.name for column in self._known_columns())
+
+    def __len__(self) -> int:
+        if self._state == "damaged":
+            return 0
+        self._refresh()
+        if self._end:
+            return self._end[3]
+        query = "SELECT first_row + rows FROM chunks ORDER BY number DESC LIMIT 1"
+        with self._reading() as database:
+            row = database.execute(query).fetchone()
+        return int(row[0]) if row else 0
+
+    def __bool__(self) -> bool:
+        return True  # a run without rows is still a run
+
+    def salvage(self) -> tuple[dict[str, Array], tuple[str, ...]]:
+        """Return the columns of every chunk whose checksum is right, and what is wrong with others.
+
+        Raises:
+            StoreError: SQLite itself cannot read the file.
+        """
+        import numpy as np
+
+        good: list[dict[str, Array]] = []
+        problems = []
+        with self._reading() as database:
+            self._columns = self._stored_columns(database)
+            numbers = [row[0] for row in database.execute("SELECT number FROM chunks")]
+            for number in numbers:
+                try:
+                    good.append(self._chunk(database, number))
+                except StoreError as exc:
+                    problems.append(str(exc))
+            if self._end and len(numbers) != self._end[2]:
+                problems.append(f"{self.path}: {len(numbers)} chunks of {self._end[2]} are left")
+        columns = {
+            column.name: np.concatenate(
+                [np.empty(0, fileformat.dtype(column))] + [part[column.name] for part in good]
+            )
+            for column in self._columns
+        }
+        return columns, tuple(problems)
+
+    # -- to other forms ----------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run as the command line's JSON object: strict JSON, None for not-a-number."""
+        return {
+            **self.to_summary(),
+            "values": plain.strict(self.values),
+            "columns": {name: plain.strict(a.tolist()) for name, a in self.columns.items()},
+        }
+
+    def to_summary(self) -> dict[str, Any]:
+        """Return everything of :meth:`to_dict` but the data."""
+        return {
+            "run": self.id,
+            "state": self.state,
+            "reason": self.reason,
+            "method": self.method,
+            "resource": self.resource,
+            "started_at": self.started_at,
+            "duration_s": None if self._state == "damaged" else self.duration_s,
+            "rows": len(self),
+            "plugin": plain.strict(self.plugin),
+            "identity": plain.strict(self.identity),
+            "parameters": plain.strict(self.parameters),
+            "provenance": plain.strict(self.provenance),
+            "units": {} if self._state == "damaged" else self.units,
+        }
+
+    def to_pandas(self) -> Any:
+        """Return the columns as a pandas DataFrame; units and parameters are in its ``attrs``.
+
+        Raises:
+            RunError: pandas is not installed.
+        """
+        try:
+            pandas = importlib.import_module("pandas")
+        except ModuleNotFoundError as exc:
+            raise RunError(
+                "to_pandas() needs pandas, which is not installed: pip install 'drivebay[export]'"
+            ) from exc
+        frame = pandas.DataFrame({name: array.copy() for name, array in self.columns.items()})
+        frame.attrs.update(run=self.id, units=self.units, parameters=self.parameters)
+        return frame
+
+    def plot(self, path: Path | str | None = None, **options: Any) -> Any:
+        """Draw the run; see :func:`drivebay.plotting.plot_run`.
+
+        Args:
+            path: where to save it, PNG or SVG by its ending; None only returns the figure.
+            **options: passed on.
+
+        Returns:
+            The matplotlib figure, which a notebook shows.
+        """
+        # By name and at the last moment: plotting is a front door above the core, and matplotlib
+        # must cost nothing to those who never draw.
+        return importlib.import_module("drivebay.plotting").plot_run(self, path=path, **options)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.method or '?'} {self.state}, {len(self)} rows>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: one line about the run, its first and last rows."""
+        about = f"{self.method} on {self.resource}: {self.state}, {len(self)} rows"
+        head = f"<p><b>{html.escape(self.id)}</b> {html.escape(about)}"
+        if self.reason:
+            head += f"<br>{html.escape(self.reason)}"
+        if self._state == "damaged":
+            return f"{head}</p>"
+        columns = self.columns
+        titles = (html.escape(_title(name, self.units[name])) for name in columns)
+        rows = [f"<tr>{''.join(f'<th>{title}</th>' for title in titles)}</tr>"]
+        for at in _preview(len(self)):
+            cells = ("…" if at is None else _cell(array[at]) for array in columns.values())
+            rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        return f"{head}</p><table>{''.join(rows)}</table>"
+
+    # -- reading the file --------------------------------------------------------------------
+
+    def _reading(self) -> Any:
+        if self._state == "damaged":
+            raise StoreError(self._reason or f"{self.path} is damaged")
+        return fileformat.reading(self.path)
+
+    def _read_head(self) -> None:
+        with self._reading() as database:
+            texts = fileformat.read_texts(database, self.path, "header", "key")
+        missing = {"run", "plugin", "identity", "parameters", "provenance"} - set(texts)
+        if missing:
+            raise StoreError(
+                f"{self.path} is damaged: its header lacks {', '.join(sorted(missing))}"
+            )
+        head = {key: plain.from_text(text) for key, text in texts.items()}
+        about = head["run"]
+        self.id, self.method, self.resource = about["id"], about["method"], about["resource"]
+        self.started_at, self.writer = about["started_at"], about["writer"]
+        self.plugin, self.identity = head["plugin"], head["identity"]
+        self.parameters, self.provenance = head["parameters"], head["provenance"]
+        self._columns = fileformat.columns_of(head.get("columns", ()))
+
+    def _refresh(self) -> None:
+        """Ask the file whether the run has ended, unless that is known."""
+        if self._end or self._state == "damaged":
+            return
+        if self._read_ending():
+            return
+        lock = self.path.with_suffix(fileformat.LOCK_SUFFIX)
+        if holder.is_held(lock):
+            self._state = "running"
+        # The end is stored before the lock is given up: look again before calling it interrupted.
+        elif not self._read_ending():
+            self._state = "interrupted"
+            who = f"process {self.writer.get('pid')} on {self.writer.get('host')}"
+            self._reason = f"{who} stopped writing without an end"
+
+    def _read_ending(self) -> bool:
+        with self._reading() as database:
+            row = database.execute(f"SELECT {_END_FIELDS}, crc32 FROM ending").fetchone()
+        if row is None:
+            return False
+        if fileformat.text_crc32(*row[:-1]) != row[-1]:
+            raise StoreError(f"{self.path}: the record of its end is damaged")
+        self._state, self._reason = row[0], row[1]
+        self._end = (row[2], row[3], row[4], row[5])
+        return True
+
+    def _known_columns(self) -> tuple[fileformat.StoredColumn, ...]:
+        if not self._columns:  # a run may learn its columns from its first chunk
+            with self._reading() as database:
+                self._columns = self._stored_columns(database)
+        return self._columns
+
+    def _stored_columns(self, database: sqlite3.Connection) -> tuple[fileformat.StoredColumn, ...]:
+        texts = fileformat.read_texts(database, self.path, "header", "key")
+        return fileformat.columns_of(plain.from_text(texts.get("columns", "[]")))
+
+    def _read_chunks(self) -> None:
+        """Read the chunks that have come since the last look."""
+        self._refresh()
+        with self._reading() as database:
+            self._columns = self._columns or self._stored_columns(database)
+            query = "SELECT number FROM chunks WHERE first_row >= ? ORDER BY number"
+            for (number,) in database.execute(query, (self._parts_rows,)).fetchall():
+                part = self._chunk(database, number, first_row=self._parts_rows)
+                self._parts.append(part)
+                self._parts_rows += len(next(iter(part.values())))
+        if self._end and self._parts_rows != self._end[3]:
+            raise StoreError(
+                f"{self.path} is damaged: {self._parts_rows} rows are left of {self._end[3]}"
+            )
+
+    def _chunk(
+        self, database: sqlite3.Connection, number: int, first_row: int | None = None
+    ) -> dict[str, Array]:
+        query = "SELECT first_row, rows, time_ns, crc32, data FROM chunks WHERE number = ?"
+        place = f"{self.path}: chunk {number}"
+        with fileformat.store_errors(self.path, f"read chunk {number} of"):
+            first, rows, time_ns, crc, data = database.execute(query, (number,)).fetchone()
+        try:
+            right = fileformat.chunk_crc32(number, first, rows, time_ns, data) == crc
+        except (TypeError, struct.error):  # a field that is not even of its type
+            right = False
+        if not right or len(data) != rows * fileformat.row_bytes(self._columns):
+            raise StoreError(f"{place} is damaged: its checksum does not match")
+        if first_row is not None and first != first_row:
+            raise StoreError(f"{place} begins at row {first}; expected row {first_row}")
+        return fileformat.decode(self._columns, rows, data)
+
+
+def _title(name: str, unit: str) -> str:
+    return f"{name} [{unit}]" if unit else name
+
+
+def _preview(rows: int) -> list[int | None]:
+    """Indices of the first and last rows, None for those left out between."""
+    if rows <= 2 * _PREVIEW_ROWS:
+        return list(range(rows))
+    return [*range(_PREVIEW_ROWS), None, *range(rows - _PREVIEW_ROWS, rows)]
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.7g}" if isinstance(value, float) else html.escape(str(value))

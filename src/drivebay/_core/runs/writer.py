@@ -1,0 +1,282 @@
+"""Writing a run: every step is on the disk when it returns, and the run ends exactly once."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from drivebay._core.errors import AbortedError, RunError
+from drivebay._core.runs import fileformat, holder, plain
+from drivebay._core.runs.run import Run
+
+ENDINGS = ("done", "aborted", "failed")
+_SEAL_WAIT_S = 2.0  # for readers of the run to finish their look before its two files become one
+_SEAL_STEP_S = 0.01
+
+
+class RunWriter:
+    """The one writer of a run. Made by :meth:`RunStore.create`; safe to use from any thread.
+
+    As a context manager it ends the run itself: ``done``, or ``aborted`` for an AbortedError,
+    or ``failed`` with the exception as reason, unless :meth:`finish` was called inside.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        lock: holder.Holder,
+        columns: tuple[fileformat.StoredColumn, ...],
+        started_ns: int,
+    ) -> None:
+        self.path = path
+        self._lock = lock
+        self._columns = columns
+        self._started_ns = started_ns
+        self._chunks = 0
+        self._rows = 0
+        self._ended = False
+        self._guard = threading.Lock()
+        with fileformat.store_errors(path, "write"):
+            self._database = fileformat.connect_writer(path)
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.path.stem
+
+    @property
+    def run(self) -> Run:
+        """The run as it is on the disk now."""
+        return Run(self.path)
+
+    @property
+    def rows(self) -> int:
+        """Rows stored so far."""
+        return self._rows
+
+    @property
+    def ended(self) -> bool:
+        """Whether :meth:`finish` was called."""
+        return self._ended
+
+    def append(self, chunk: Mapping[str, Any]) -> None:
+        """Store one chunk; when this returns it survives a killed process and a power cut.
+
+        A run created without columns takes those of its first chunk, with unknown units.
+
+        Args:
+            chunk: one array (or a single number) a column, all of one length. Masked floats are
+                stored as not-a-number. A chunk without rows is nothing to store.
+
+        Raises:
+            RunError: the columns are not the run's, or the run has ended.
+            StoreError: the disk is full or gone; what was acknowledged before is still there.
+        """
+        with self._guard:
+            self._must_be_open()
+            columns = self._columns or fileformat.columns_of_chunk(chunk)
+            rows, data = fileformat.encode(columns, chunk)
+            if rows == 0:
+                return
+            number, first, time_ns = self._chunks, self._rows, self._now_ns()
+            crc = fileformat.chunk_crc32(number, first, rows, time_ns, data)
+            with self._step("append to"):
+                if not self._columns:
+                    self._put_header("columns", fileformat.columns_text(columns))
+                self._database.execute(
+                    "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)",
+                    (number, first, rows, time_ns, crc, data),
+                )
+            self._columns = columns
+            self._chunks, self._rows = number + 1, first + rows
+
+    def add_values(self, values: Mapping[str, object]) -> None:
+        """Store results that are no columns (a resistance, a settings dict); a name again replaces.
+
+        Raises:
+            RunError: a value is no data, or the run has ended.
+            StoreError: the disk is full or gone.
+        """
+        texts = [
+            (str(name), plain.to_text(value, f"values/{name}")) for name, value in values.items()
+        ]
+        with self._guard:
+            self._must_be_open()
+            with self._step("append to"):
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
+                    [(name, text, fileformat.text_crc32(name, text)) for name, text in texts],
+                )
+
+    def add_event(self, kind: str, data: object = None) -> None:
+        """Store that something happened during the run, with its time.
+
+        Raises:
+            RunError: ``data`` is no plain data, or the run has ended.
+            StoreError: the disk is full or gone.
+        """
+        text = plain.to_text(data, f"event {kind}")
+        with self._guard:
+            self._must_be_open()
+            time_ns = self._now_ns()
+            with self._step("append to"):
+                self._database.execute(
+                    "INSERT INTO events (time_ns, kind, data, crc32) VALUES (?, ?, ?, ?)",
+                    (time_ns, kind, text, fileformat.text_crc32(time_ns, kind, text)),
+                )
+
+    def finish(self, state: str, reason: str | None = None) -> Run:
+        """End the run and leave one single file that can be copied.
+
+        Args:
+            state: ``done``, ``aborted`` or ``failed``.
+            reason: why it was not done, for a person.
+
+        Raises:
+            RunError: it has ended already, or ``state`` is none of the three.
+            StoreError: the end could not be stored; readers will call the run interrupted.
+        """
+        if state not in ENDINGS:
+            raise RunError(
+                f"run {self.id} cannot end as {state!r}; it ends as {', '.join(ENDINGS)}"
+            )
+        with self._guard:
+            self._must_be_open()
+            self._ended = True
+            try:
+                now = datetime.now(UTC)
+                with self._step("finish"):
+                    _put_ending(
+                        self._database, state, reason, now, self._now_ns(), self._chunks, self._rows
+                    )
+                _become_one_file(self._database)
+            finally:
+                self._database.close()
+                self._lock.release()
+        return self.run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ended:
+            return
+        if error is None:
+            self.finish("done")
+        elif isinstance(error, AbortedError | KeyboardInterrupt):
+            self.finish("aborted", str(error) or type(error).__name__)
+        else:
+            self.finish("failed", f"{type(error).__name__}: {error}")
+
+    def _must_be_open(self) -> None:
+        if self._ended:
+            raise RunError(f"run {self.id} has ended; nothing can be added to it")
+
+    def _now_ns(self) -> int:
+        return time.monotonic_ns() - self._started_ns
+
+    @contextlib.contextmanager
+    def _step(self, doing: str) -> Any:
+        """One transaction: all of it is on the disk, or nothing."""
+        with fileformat.store_errors(self.path, doing):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _put_header(self, key: str, text: str) -> None:
+        self._database.execute(
+            "INSERT OR REPLACE INTO header VALUES (?, ?, ?)",
+            (key, text, fileformat.text_crc32(key, text)),
+        )
+
+
+def _put_ending(
+    database: sqlite3.Connection,
+    state: str,
+    reason: str | None,
+    ended_at: datetime,
+    time_ns: int,
+    chunks: int,
+    rows: int,
+) -> None:
+    row = (state, reason, fileformat.iso(ended_at), time_ns, chunks, rows)
+    database.execute(
+        "INSERT INTO ending VALUES (1, ?, ?, ?, ?, ?, ?, ?)", (*row, fileformat.text_crc32(*row))
+    )
+
+
+def _become_one_file(database: sqlite3.Connection) -> bool:
+    """Fold the write-ahead log into the file; False when readers would not let go.
+
+    SQLite gives up at once while another connection has the file open, without asking its busy
+    handler, so the waiting is done here. A run that stays in two files is complete, and
+    :func:`tidy` tries again when a store next meets it.
+    """
+    deadline = time.monotonic() + _SEAL_WAIT_S
+    pause = threading.Event()
+    while True:
+        try:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (mode,) = database.execute("PRAGMA journal_mode = DELETE").fetchone()
+        except sqlite3.OperationalError:  # locked, or no room: nothing is lost, it stays in the log
+            mode = "wal"
+        if mode == "delete":
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        pause.wait(_SEAL_STEP_S)
+
+
+def tidy(path: Path) -> None:
+    """Make one file of a run whose writer is gone, and note in it that it was interrupted.
+
+    Does nothing while a writer holds the run, or where this process may not write.
+    """
+    try:
+        lock = holder.hold(path.with_suffix(fileformat.LOCK_SUFFIX))
+    except OSError:  # a read-only folder: readers still see the run, in two files
+        return
+    if lock is None:
+        return
+    try:
+        with contextlib.suppress(sqlite3.Error), fileformat.reading(path):
+            pass  # refuses what is no run of ours before anything is written to it
+        database = fileformat.connect_writer(path)
+        try:
+            _note_interruption(database, path)
+            _become_one_file(database)
+        finally:
+            database.close()
+    except (sqlite3.Error, OSError):  # damaged: reading it says how
+        return
+    finally:
+        lock.release()
+
+
+def _note_interruption(database: sqlite3.Connection, path: Path) -> None:
+    if database.execute("SELECT count(*) FROM ending").fetchone()[0]:
+        return
+    run = Run(path)
+    last = database.execute("SELECT max(time_ns) FROM chunks").fetchone()[0] or 0
+    chunks, rows = database.execute(
+        "SELECT count(*), coalesce(sum(rows), 0) FROM chunks"
+    ).fetchone()
+    ended_at = datetime.fromisoformat(run.started_at) + timedelta(microseconds=last / 1000)
+    _put_ending(database, "interrupted", run.reason, ended_at, last, chunks, rows)
