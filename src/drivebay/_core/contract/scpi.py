@@ -62,6 +62,9 @@ class ScpiDriver(InstrumentDriver):
         safe_commands: sent by ``reset`` after ``*RST`` and ``*CLS``.
         binary_setup: commands that make the instrument answer in binary, ``ascii_setup`` in text.
         binary_dtype: numpy's name of the numbers in a binary answer.
+        binary_has_length: whether its blocks say how long they are. Without (``#0``), binary is
+            used only where the link marks the end of a message (GPIB, USB, VXI-11, HiSLIP); on a
+            raw socket one could only wait for silence, which costs more than text does.
         list_line_limit: values the instrument takes in one list command.
         safe_timeout_s: deadline of each command that makes the instrument safe.
     """
@@ -72,6 +75,7 @@ class ScpiDriver(InstrumentDriver):
     safe_commands: ClassVar[Sequence[str]] = ()
     binary_setup: ClassVar[Sequence[str]] = (":FORM REAL,32", ":FORM:BORD SWAP")
     binary_dtype: ClassVar[str] = "<f4"
+    binary_has_length: ClassVar[bool] = True
     ascii_setup: ClassVar[Sequence[str]] = (":FORM ASC",)
     list_line_limit: ClassVar[int] = 100
     safe_timeout_s: ClassVar[float] = 1.0
@@ -282,7 +286,7 @@ class ScpiDriver(InstrumentDriver):
     ) -> FloatArray:
         """Ask for numbers; an array of ``columns`` rows, to be unpacked into as many names.
 
-        In binary where the link lets blocks through, else as text. SCPI's codes for "not a number"
+        In binary where blocks get through the link and it is known where they end, else as text. SCPI's codes for "not a number"
         and infinity come back as such. Binary numbers have single precision (24 bits, 7 digits).
 
         Args:
@@ -297,10 +301,11 @@ class ScpiDriver(InstrumentDriver):
             LinkError: the channel failed.
         """
         link = self.link
-        self._choose_format(link.supports_binary)
+        binary = self._reads_binary(link)
+        self._choose_format(binary)
         timeout_s = link.timeout_s + 2 * expected_s
         where = {"resource": self.resource_name, "command": command}
-        if link.supports_binary:
+        if binary:
             data = self._linked(lambda it: it.query_block(command, timeout_s=timeout_s))
             numbers = numbers_from_block(data, self.binary_dtype, **where)
         else:
@@ -441,6 +446,10 @@ class ScpiDriver(InstrumentDriver):
             raise
         self.checkpoint()
         return result
+
+    def _reads_binary(self, link: Link) -> bool:
+        ends = self.binary_has_length or link.interface != "socket"
+        return link.supports_binary and ends
 
     def _choose_format(self, binary: bool) -> None:
         if self._binary is not binary:

@@ -151,14 +151,15 @@ class IVSweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Fill in ``start_v``, ``stop_v`` and ``points`` from a list of levels."""
         if params.get("spacing") != "list":
             return params
-        levels: Any = params.get("levels_v", ())
+        levels: Any = params.get("levels_v")
+        levels = () if levels is None else levels
         try:
             count = 0 if isinstance(levels, str) else len(levels)
         except TypeError:
             return params
-        if count == 0:
+        if count == 0 or isinstance(levels, Mapping):
             # Ask for the levels, not for ends that a list does not need.
-            return {"start_v": 0.0, "stop_v": 0.0, "points": 2, "levels_v": (), **params}
+            return {"start_v": 0.0, "stop_v": 0.0, "points": 2, **params, "levels_v": levels}
         ends = {"start_v": levels[0], "stop_v": levels[count - 1], "points": count}
         return {**ends, **params}
 
@@ -259,7 +260,7 @@ class IVSweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             found += [
                 _bad("P004", f"/levels_v/{index}", f"{level:g} V is outside {_span(limit)}")
                 for index, level in enumerate(levels)
-                if not limit[0] <= level <= limit[1]
+                if isfinite(level) and not limit[0] <= level <= limit[1]
             ]
         return found
 

@@ -28,6 +28,7 @@ class Keithley2400(ScpiDriver):
     """Source-measure units 2400, 2401, 2410, 2420, 2425, 2430 (DC), 2440."""
 
     output_query = ":OUTP?"
+    binary_has_length = False  # its blocks begin with #0 (18-48)
 
     @method("iv_sweep")
     def iv_sweep(self, p: IVSweep) -> Iterator[dict[str, Any]]:
