@@ -1,7 +1,8 @@
 """Simulated instruments on real sockets, with simulated devices that have physics.
 
-Promises: they answer as the manual of the real one says, and record what happened and when. Never import anything of
-Drivebay, never touch hardware, and never claim to be real outside of what ``*IDN?`` must answer.
+Promises: they answer as the manual of the real one says, and record what happened and when. Never
+import anything of Drivebay, never touch hardware, and never claim to be real outside of what
+``*IDN?`` must answer.
 
 >>> with Keithley2400Server(device=Resistor(1000.0), time_scale=0.0) as server:
 ...     server.resource.startswith("TCPIP::127.0.0.1::")
@@ -11,7 +12,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from drivebay.sim.devices import Device, Diode, OpenCircuit, Resistor, ShortCircuit
@@ -50,7 +51,7 @@ class Keithley2400Server(ScpiServer):
         host: str = "127.0.0.1",
         port: int = 0,
         single_connection: bool = False,
-        log_file: str | Path | None = None,
+        log_file: str | PathLike[str] | None = None,
         log_traffic: bool = False,
         **instrument: Any,
     ) -> None:
@@ -64,7 +65,8 @@ class Keithley2400Server(ScpiServer):
             single_connection: refuse a second connection while there is one.
             log_file: also write the event log there, as JSON lines.
             log_traffic: record messages and answers too.
-            **instrument: further arguments of ``Keithley2400``: ``time_scale``, ``seed``, ``noise``, ...
+            **instrument: further arguments of ``Keithley2400``: ``time_scale``, ``seed``,
+                ``noise``, ...
 
         Raises:
             ValueError: what ``Keithley2400`` refuses.

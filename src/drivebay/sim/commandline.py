@@ -1,7 +1,7 @@
-"""The simulators' command line: one process, one simulated instrument, one line of JSON when it is ready.
+"""The simulators' command line: one process, one instrument, one line of JSON when ready.
 
-Promises: stops cleanly when its standard input closes, on SIGTERM and on SIGINT. Never prints anything else on
-standard output, so that a program can start it and read the address.
+Promises: stops cleanly when its standard input closes, on SIGTERM and on SIGINT. Never prints
+anything else on standard output, so that a program can start it and read the address.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     smu.add_argument(
         "--obeys-while-busy", action="store_true", help="execute other commands during a sweep too"
     )
+    smu.add_argument("--ignore-stdin", action="store_true", help="do not stop at the end of input")
     smu.add_argument("--log", metavar="FILE", help="append events to this file as JSON lines")
     smu.add_argument("--log-traffic", action="store_true", help="log messages and answers too")
     _add_device(smu.add_argument_group("device under test"))
@@ -125,7 +126,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         ready = {"resource": server.resource, "port": server.port}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-        threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
+        if not options.ignore_stdin:
+            threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
         stop.wait()
     finally:
         server.stop()

@@ -1,8 +1,9 @@
 """Devices under test: what current flows at what voltage, solved, not tabulated.
 
-Promises: both directions (current at a voltage, voltage at a current) of one and the same law, monotonic, finite or
-infinite but never an exception, from deep reverse to far beyond any instrument's range.
-Never knows of instruments: limits, noise and settling are the source-meter's part.
+Promises: both directions (current at a voltage, voltage at a current) of one and the same law,
+monotonic, finite or infinite but never an exception, from deep reverse to far beyond any
+instrument's range. Never knows of instruments: limits, noise and settling are the source-meter's
+part.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Device(ABC):
 
     @abstractmethod
     def with_leads(self, lead_ohm: float) -> Device:
-        """The same device behind leads of that resistance (both together), as two-wire sensing sees it."""
+        """The device behind leads of that resistance together, as two-wire sensing sees it."""
 
     def currents_a(self, voltages_v: Iterable[float]) -> list[float]:
         """``current_a`` of many voltages."""
@@ -99,17 +100,23 @@ class ShortCircuit(Resistor):
 
 
 def lambert_w_of_exp(exponent: float) -> float:
-    """The w with ``w + ln(w) = exponent``, which is Lambert's W of ``exp(exponent)``, without overflow.
+    """Lambert's W of ``exp(exponent)`` without overflow: the w with ``w + ln(w) = exponent``.
 
     >>> lambert_w_of_exp(1.0)
     1.0
     """
-    if exponent < -36.0:
-        return math.exp(exponent)
-    w = exponent - math.log(exponent) if exponent > 2.0 else 0.8 * math.log1p(math.exp(exponent))
-    # Newton on w + ln(w): quadratic, and these starts are within 0.35, so 4 steps reach the last bit.
-    for _ in range(4):
-        w *= (1.0 + exponent - math.log(w)) / (1.0 + w)
+    if exponent < -12.5:
+        # The series of W for small arguments; its next term is below the last bit.
+        x = math.exp(exponent)
+        return x * (1.0 - x + 1.5 * x * x)
+    log = math.log
+    w = exponent - log(exponent) if exponent > 2.0 else 0.8 * math.log1p(math.exp(exponent))
+    # Fritsch, Shafer and Crowley (CACM algorithm 443): quartic, two steps reach the last bit.
+    for _ in range(2):
+        z = exponent - w - log(w)
+        n = 1.0 + w
+        q = 2.0 * n * (n + z * 2.0 / 3.0)
+        w *= 1.0 + z / n * (q - z) / (q - 2.0 * z)
     return w
 
 
@@ -117,7 +124,8 @@ def lambert_w_of_exp(exponent: float) -> float:
 class Diode(Device):
     """A junction by Shockley's law, with a series and, if wanted, a shunt resistance.
 
-    ``I = Is * (exp(Vj / (n * kT/q)) - 1) + Vj / Rsh`` with ``Vj = V - I * Rs``, solved by Lambert's W.
+    ``I = Is * (exp(Vj / (n * kT/q)) - 1) + Vj / Rsh`` with ``Vj = V - I * Rs``, solved by Lambert's
+    W.
 
     Attributes:
         saturation_current_a: Is, > 0.
@@ -148,7 +156,7 @@ class Diode(Device):
 
     @property
     def slope_v(self) -> float:
-        """n * kT/q: the voltage for a factor e in current."""
+        """N * kT/q: the voltage for a factor e in current."""
         return self.ideality * BOLTZMANN_J_PER_K * self.temperature_k / ELEMENTARY_CHARGE_C
 
     def with_leads(self, lead_ohm: float) -> Diode:

@@ -1,8 +1,9 @@
-"""The engine every simulated SCPI instrument stands on: messages in, answers out, and what waits while it is busy.
+"""The engine of a simulated SCPI instrument: messages in, answers out, what waits while busy.
 
-Promises: commands are executed in the order they arrived, one at a time, whatever connection they came on; while the
-instrument is busy only what its manual lets through is executed at once and everything else waits in the input
-buffer; one program message gives at most one response message. Never does input or output itself: a ``Client`` does.
+Promises: commands are executed in the order they arrived, one at a time, whatever connection they
+came on; while the instrument is busy only what its manual lets through is executed at once and
+everything else waits in the input buffer; one program message gives at most one response message.
+Never does input or output itself: a ``Client`` does.
 """
 
 from __future__ import annotations
@@ -97,19 +98,23 @@ class ScpiInstrument:
 
     def pump(self) -> None:
         """Executes what may be executed now. The caller holds the lock."""
-        while self._pending:
-            unit, exchange = self._pending[0]
-            if not self.busy or self._may_overlap(unit):
-                self._pending.popleft()
-            else:
-                urgent = next(
-                    (e for e in self._pending if e[0].command and e[0].command.urgent), None
-                )
-                if urgent is None:
-                    return
-                unit, exchange = urgent
-                self._pending.remove(urgent)
+        if self._exchange is not None:
+            return  # a command that ends an operation must not start the next command inside itself
+        while (place := self._next_place()) is not None:
+            unit, exchange = self._pending[place]
+            del self._pending[place]
             self._execute(unit, exchange)
+
+    def _next_place(self) -> int | None:
+        """Where in the input buffer the next command to execute is; None if all must wait."""
+        if not self._pending:
+            return None
+        if not self.busy or self._may_overlap(self._pending[0][0]):
+            return 0
+        for place, (unit, _) in enumerate(self._pending):
+            if unit.command is not None and unit.command.urgent:
+                return place
+        return None
 
     def flush_clients(self) -> None:
         """Lets answers go to their clients. The caller does not hold the lock."""
@@ -127,7 +132,7 @@ class ScpiInstrument:
         self.pump()
 
     def query_when_idle(self, command: Command) -> None:
-        """Lets the answer of the present unit come from another query, once the instrument is idle."""
+        """Lets another query answer for the present unit, once the instrument is idle."""
         if self._exchange is not None:
             self._exchange.open_units += 1
             self._pending.appendleft((Unit(command, True, []), self._exchange))
@@ -189,7 +194,11 @@ class ScpiInstrument:
     def _may_overlap(self, unit: Unit) -> bool:
         if self.obeys_only_abort_while_busy:
             return False
-        return unit.command is None or not unit.command.when_idle
+        command = unit.command
+        # *OPC? waits and *OPC does not; what has no query, *WAI, waits as a command.
+        return command is None or not (
+            command.when_idle and (unit.is_query or command.query is None)
+        )
 
     def _execute(self, unit: Unit, exchange: Exchange) -> None:
         self._exchange = exchange

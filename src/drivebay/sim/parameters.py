@@ -1,7 +1,7 @@
 """SCPI data: text to numbers, switches, names, strings and blocks, and numbers back to text.
 
-Promises: IEEE 488.2 sections 7.7 (what an instrument must read) and 8.7 (what it sends), with SCPI units.
-Never guesses: what does not fit raises the SCPI error that says why.
+Promises: IEEE 488.2 sections 7.7 (what an instrument must read) and 8.7 (what it sends), with SCPI
+units. Never guesses: what does not fit raises the SCPI error that says why.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def number(text: str, unit: str = "") -> float:
     (200.0, 0.01, 2000000.0, 255.0)
     """
     try:
-        # The common case, 10 times faster than the grammar below; float() also takes inf, nan and "_".
+        # The common case; float() also takes inf, nan and "_", which are no NRf.
         if text[-1:].isdigit() and "_" not in text:
             return float(text)
     except ValueError:
@@ -210,7 +210,7 @@ def readings_text(values: Sequence[float]) -> str:
 
 
 def setting_text(value: float | bool | str) -> str:
-    """The answer to a settings query: NR3 for numbers, 0 or 1 for switches, short forms for names."""
+    """The answer to a settings query: NR3, 0 or 1, or a short form."""
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, str):

@@ -1,8 +1,8 @@
 """TCP: an instrument behind a raw socket, as a LAN adapter or a LAN instrument shows it.
 
-Promises: loopback and an ephemeral port by default, TCP_NODELAY, one reader a connection that keeps reading while the
-instrument is busy, a stop that ends every thread it started. Never understands a message: the instrument does.
-A raw socket has no device clear.
+Promises: loopback and an ephemeral port by default, TCP_NODELAY, one reader a connection that keeps
+reading while the instrument is busy, a stop that ends every thread it started. Never understands a
+message: the instrument does. A raw socket has no device clear.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class ScpiServer:
             instrument: what to serve.
             host: the address to listen on; loopback unless told otherwise.
             port: the port; 0 takes a free one.
-            single_connection: refuse a second connection while there is one, as many LAN adapters do.
+            single_connection: refuse a second connection while there is one, as many LAN adapters
+                do.
         """
         self.instrument = instrument
         self.host = host
@@ -124,7 +125,7 @@ class ScpiServer:
         self.log.close()
 
     def drop_connections(self) -> None:
-        """Cuts every connection now, as a pulled cable would, and waits until its reader has ended."""
+        """Cuts every connection, as a pulled cable would, and waits for their readers."""
         with self._guard:
             open_now = list(self._connections.items())
         for connection, _ in open_now:

@@ -1,7 +1,8 @@
 """Status: the error queue and the registers of IEEE 488.2 chapter 11 and of SCPI.
 
-Promises: every error sets its bit in the standard event register; the queue is bounded and says when it overflowed;
-event registers latch rising conditions until they are read. Never decides anything: it only remembers.
+Promises: every error sets its bit in the standard event register; the queue is bounded and says
+when it overflowed; event registers latch rising conditions until they are read. Never decides
+anything: it only remembers.
 """
 
 from __future__ import annotations

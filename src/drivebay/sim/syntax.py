@@ -1,8 +1,9 @@
 """SCPI syntax: from bytes on a wire to commands of a declared tree.
 
-Promises: any header the tree declares is understood in its short and its long form, in any case, with or without
-its optional nodes, alone or in a ``;`` compound whose relative headers follow SCPI-99 volume 1, section 6.2.
-Never executes a command and never raises on what a client sent: what is wrong becomes a unit that carries its error.
+Promises: any header the tree declares is understood in its short and its long form, in any case,
+with or without its optional nodes, alone or in a ``;`` compound whose relative headers follow
+SCPI-99 volume 1, section 6.2. Never executes a command and never raises on what a client sent: what
+is wrong becomes a unit that carries its error.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Command:
         write: called for the command form; None if there is only a query.
         query: called for the query form; None if there is only a command.
         urgent: obeyed at once while the instrument is busy.
-        when_idle: waits for the trigger model even where other commands would not.
+        when_idle: its query (or what has none, its command) waits for idle whatever else overlaps.
     """
 
     patterns: tuple[str, ...]
@@ -231,7 +232,7 @@ class Framer:
         self.overruns = 0
 
     def feed(self, data: bytes) -> list[str]:
-        """The messages that are complete now, without their terminators (latin-1 text, so blocks survive)."""
+        """The messages that are complete now, without terminators, as latin-1 text."""
         self._rest += data
         messages: list[str] = []
         while (end := self._end()) >= 0:

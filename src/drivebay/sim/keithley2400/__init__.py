@@ -1,4 +1,7 @@
-"""A simulated Keithley 2400 family SourceMeter (2400, 2401, 2410, 2420, 2425, 2430 in DC mode, 2440)."""
+"""A simulated Keithley 2400 family SourceMeter.
+
+Models: 2400, 2401, 2410, 2420, 2425, 2430 (its DC mode) and 2440.
+"""
 
 from __future__ import annotations
 

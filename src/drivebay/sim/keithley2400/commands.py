@@ -1,15 +1,17 @@
 """The 2400's commands, as data: header, what it sets or answers, and its limits.
 
-Promises: every header here does what it says; a header the simulation does not have is -113, never silently taken.
-Never holds state: that is in the instrument's settings.
+Promises: every header here does what it says; a header the simulation does not have is -113, never
+silently taken. Never holds state: that is in the instrument's settings.
 
-From the 2400 Series User's Manual, sections 16 (common commands), 17 (signal oriented) and 18 (SCPI reference).
-Not simulated, hence -113: CALCulate1 and 2, source memory sweeps, digital I/O, contact check, 2430 pulse mode.
+From the 2400 Series User's Manual, sections 16 (common commands), 17 (signal oriented) and 18 (SCPI
+reference). Not simulated, hence -113: CALCulate1 and 2, source memory sweeps, digital I/O, contact
+check, 2430 pulse mode.
 """
 
 from __future__ import annotations
 
 from drivebay.sim.keithley2400 import handlers as h
+from drivebay.sim.keithley2400 import sensing, sourcing
 from drivebay.sim.keithley2400.factories import (
     action,
     choose,
@@ -31,7 +33,7 @@ COMMON = (
     Command(("*ESE",), write=h.set_event_enable, query=lambda i, a: str(i.status.standard.enable)),
     Command(("*ESR",), query=h.take_standard_event),
     Command(("*IDN",), query=lambda i, a: i.identity),
-    Command(("*OPC",), write=h.operation_complete, query=lambda i, a: "1", when_idle=False),
+    Command(("*OPC",), write=h.operation_complete, query=lambda i, a: "1", when_idle=True),
     Command(("*OPT",), query=lambda i, a: "0"),
     Command(("*RCL",), write=h.recall, urgent=True),
     Command(("*RST",), write=h.reset, urgent=True),
@@ -51,18 +53,12 @@ SIGNAL = (
     Command(("[:SENSe[1]]:DATA[:LATest]",), query=h.latest, when_idle=True),
     Command((":CONFigure",), query=h.active_functions),
     Command((":MEASure",), query=h.measure_present),
-    *(
-        Command((f":{root}:{name}",), **{kind: handler})  # type: ignore[arg-type]
-        for root, kind, maker in (
-            ("CONFigure", "write", h.configure),
-            ("MEASure", "query", h.measure),
-        )
-        for name, handler in (
-            ("CURRent[:DC]", maker("CURR")),
-            ("VOLTage[:DC]", maker("VOLT")),
-            ("RESistance", maker("RES")),
-        )
-    ),
+    Command((":CONFigure:CURRent[:DC]",), write=h.configure("CURR")),
+    Command((":CONFigure:VOLTage[:DC]",), write=h.configure("VOLT")),
+    Command((":CONFigure:RESistance",), write=h.configure("RES")),
+    Command((":MEASure:CURRent[:DC]",), query=h.measure("CURR")),
+    Command((":MEASure:VOLTage[:DC]",), query=h.measure("VOLT")),
+    Command((":MEASure:RESistance",), query=h.measure("RES")),
 )
 
 OUTPUT = (
@@ -76,7 +72,7 @@ OUTPUT = (
 SOURCE = (
     Command(
         (":SOURce[1]:FUNCtion[:MODE]",),
-        write=h.set_source_function,
+        write=sourcing.set_source_function,
         query=lambda i, a: i.settings.function,
     ),
     *(
@@ -85,59 +81,75 @@ SOURCE = (
         for command in (
             Command(
                 (f":SOURce[1]:{function}:MODE",),
-                write=h.set_source_mode(key),
-                query=h.source_mode(key),
+                write=sourcing.set_source_mode(key),
+                query=sourcing.source_mode(key),
             ),
             Command(
                 (f":SOURce[1]:{function}[:LEVel][:IMMediate][:AMPLitude]",),
-                write=h.set_level(key),
-                query=h.level(key),
+                write=sourcing.set_level(key),
+                query=sourcing.level(key),
             ),
             Command(
                 (f":SOURce[1]:{function}[:LEVel]:TRIGgered[:AMPLitude]",),
-                write=h.set_triggered_level(key),
-                query=h.triggered_level(key),
+                write=sourcing.set_triggered_level(key),
+                query=sourcing.triggered_level(key),
             ),
             Command(
                 (f":SOURce[1]:{function}:RANGe",),
-                write=h.set_source_range(key),
-                query=h.source_range(key),
+                write=sourcing.set_source_range(key),
+                query=sourcing.source_range(key),
             ),
             Command(
                 (f":SOURce[1]:{function}:RANGe:AUTO",),
-                write=h.set_source_auto(key),
-                query=h.source_auto(key),
+                write=sourcing.set_source_auto(key),
+                query=sourcing.source_auto(key),
             ),
             Command(
                 (f":SOURce[1]:{function}:STARt",),
-                write=h.set_edge(key, "start"),
-                query=h.edge(key, "start"),
+                write=sourcing.set_edge(key, "start"),
+                query=sourcing.edge(key, "start"),
             ),
             Command(
                 (f":SOURce[1]:{function}:STOP",),
-                write=h.set_edge(key, "stop"),
-                query=h.edge(key, "stop"),
+                write=sourcing.set_edge(key, "stop"),
+                query=sourcing.edge(key, "stop"),
             ),
             Command(
-                (f":SOURce[1]:{function}:CENTer",), write=h.set_center(key), query=h.center(key)
+                (f":SOURce[1]:{function}:CENTer",),
+                write=sourcing.set_center(key),
+                query=sourcing.center(key),
             ),
-            Command((f":SOURce[1]:{function}:SPAN",), write=h.set_span(key), query=h.span(key)),
-            Command((f":SOURce[1]:{function}:STEP",), write=h.set_step(key), query=h.step(key)),
             Command(
-                (f":SOURce[1]:LIST:{function}",), write=h.set_list(key), query=h.source_list(key)
+                (f":SOURce[1]:{function}:SPAN",),
+                write=sourcing.set_span(key),
+                query=sourcing.span(key),
             ),
-            Command((f":SOURce[1]:LIST:{function}:APPend",), write=h.append_list(key)),
-            Command((f":SOURce[1]:LIST:{function}:POINts",), query=h.list_points(key)),
+            Command(
+                (f":SOURce[1]:{function}:STEP",),
+                write=sourcing.set_step(key),
+                query=sourcing.step(key),
+            ),
+            Command(
+                (f":SOURce[1]:LIST:{function}",),
+                write=sourcing.set_list(key),
+                query=sourcing.source_list(key),
+            ),
+            Command((f":SOURce[1]:LIST:{function}:APPend",), write=sourcing.append_list(key)),
+            Command((f":SOURce[1]:LIST:{function}:POINts",), query=sourcing.list_points(key)),
             Command(
                 (f":SOURce[1]:LIST:{function}:STARt",),
-                write=h.set_list_start(key),
-                query=h.list_start(key),
+                write=sourcing.set_list_start(key),
+                query=sourcing.list_start(key),
             ),
         )
     ),
-    Command((":SOURce[1]:VOLTage:PROTection[:LEVel]",), write=h.set_protection, query=h.protection),
+    Command(
+        (":SOURce[1]:VOLTage:PROTection[:LEVel]",),
+        write=sourcing.set_protection,
+        query=sourcing.protection,
+    ),
     query(":SOURce[1]:VOLTage:PROTection:TRIPped", lambda i, a: "0"),
-    Command((":SOURce[1]:DELay",), write=h.set_source_delay, query=h.source_delay),
+    Command((":SOURce[1]:DELay",), write=sourcing.set_source_delay, query=sourcing.source_delay),
     toggle(":SOURce[1]:DELay:AUTO", "source_delay_auto"),
     toggle(":SOURce[1]:CLEar:AUTO", "auto_clear"),
     choose(":SOURce[1]:CLEar:AUTO:MODE", "auto_clear_mode", "ALWays", "TCOunt"),
@@ -150,10 +162,12 @@ SOURCE = (
 )
 
 SENSE = (
-    Command(("[:SENSe[1]]:FUNCtion[:ON]",), write=h.functions_on, query=h.functions),
-    Command(("[:SENSe[1]]:FUNCtion:OFF",), write=h.functions_off, query=h.functions_not_on),
-    action("[:SENSe[1]]:FUNCtion[:ON]:ALL", h.all_functions_on),
-    action("[:SENSe[1]]:FUNCtion:OFF:ALL", h.all_functions_off),
+    Command(("[:SENSe[1]]:FUNCtion[:ON]",), write=sensing.functions_on, query=sensing.functions),
+    Command(
+        ("[:SENSe[1]]:FUNCtion:OFF",), write=sensing.functions_off, query=sensing.functions_not_on
+    ),
+    action("[:SENSe[1]]:FUNCtion[:ON]:ALL", sensing.all_functions_on),
+    action("[:SENSe[1]]:FUNCtion:OFF:ALL", sensing.all_functions_off),
     query("[:SENSe[1]]:FUNCtion[:ON]:COUNt", lambda i, a: str(len(i.settings.functions))),
     toggle("[:SENSe[1]]:FUNCtion:CONCurrent", "concurrent"),
     *(
@@ -162,31 +176,31 @@ SENSE = (
         for command in (
             Command(
                 (f"[:SENSe[1]]:{function}:RANGe[:UPPer]",),
-                write=h.set_sense_range(key),
-                query=h.sense_range(key),
+                write=sensing.set_sense_range(key),
+                query=sensing.sense_range(key),
             ),
             Command(
                 (f"[:SENSe[1]]:{function}:RANGe:AUTO",),
-                write=h.set_sense_auto(key),
-                query=h.sense_auto(key),
+                write=sensing.set_sense_auto(key),
+                query=sensing.sense_auto(key),
             ),
             Command(
                 (f"[:SENSe[1]]:{function}:RANGe:AUTO:LLIMit",),
-                write=h.set_lower_limit(key),
-                query=h.lower_limit(key),
+                write=sensing.set_lower_limit(key),
+                query=sensing.lower_limit(key),
             ),
-            query(f"[:SENSe[1]]:{function}:RANGe:AUTO:ULIMit", h.upper_limit(key)),
+            query(f"[:SENSe[1]]:{function}:RANGe:AUTO:ULIMit", sensing.upper_limit(key)),
             number(f"[:SENSe[1]]:{function}:NPLCycles", "nplc", 0.01, 10.0, 1.0),
             Command(
                 (f"[:SENSe[1]]:{function}:PROTection[:LEVel]",),
-                write=h.set_limit(key),
-                query=h.limit(key),
+                write=sensing.set_limit(key),
+                query=sensing.limit(key),
             ),
-            query(f"[:SENSe[1]]:{function}:PROTection:TRIPped", h.tripped(key)),
+            query(f"[:SENSe[1]]:{function}:PROTection:TRIPped", sensing.tripped(key)),
             Command(
                 (f"[:SENSe[1]]:{function}:PROTection:RSYNchronize",),
-                write=h.set_synchronised(key),
-                query=h.synchronised(key),
+                write=sensing.set_synchronised(key),
+                query=sensing.synchronised(key),
             ),
         )
     ),
@@ -247,20 +261,21 @@ FORMAT = (
     ),
 )
 
-BUFFER = tuple(
-    command
-    for root in (":TRACe", ":DATA")
-    for command in (
-        Command((f"{root}:DATA",), query=h.trace_data, when_idle=True),
-        action(f"{root}:CLEar", lambda i: i.trace.clear()),
-        query(f"{root}:FREE", lambda i, a: i.trace.free()),
-        Command((f"{root}:POINts",), write=h.set_trace_points, query=h.trace_points),
-        query(f"{root}:POINts:ACTual", lambda i, a: str(len(i.trace.readings))),
-        Command((f"{root}:FEED",), write=h.set_trace_feed, query=lambda i, a: i.trace.feed),
-        Command((f"{root}:FEED:CONTrol",), write=h.set_trace_control, query=h.trace_control),
-        Command((f"{root}:TSTamp:FORMat",), write=h.set_trace_times, query=h.trace_times),
-    )
-) + (
+BUFFER = (
+    *(
+        command
+        for root in (":TRACe", ":DATA")
+        for command in (
+            Command((f"{root}:DATA",), query=h.trace_data, when_idle=True),
+            action(f"{root}:CLEar", lambda i: i.trace.clear()),
+            query(f"{root}:FREE", lambda i, a: i.trace.free()),
+            Command((f"{root}:POINts",), write=h.set_trace_points, query=h.trace_points),
+            query(f"{root}:POINts:ACTual", lambda i, a: str(len(i.trace.readings))),
+            Command((f"{root}:FEED",), write=h.set_trace_feed, query=lambda i, a: i.trace.feed),
+            Command((f"{root}:FEED:CONTrol",), write=h.set_trace_control, query=h.trace_control),
+            Command((f"{root}:TSTamp:FORMat",), write=h.set_trace_times, query=h.trace_times),
+        )
+    ),
     Command((":CALCulate3:FORMat",), write=h.set_statistic, query=lambda i, a: i.trace.statistic),
     query(":CALCulate3:DATA", h.statistic_data),
 )

@@ -1,7 +1,7 @@
-"""Makers of commands that only set or answer one setting, so that the command table reads as a table.
+"""Makers of commands that only set or answer one setting.
 
-Promises: a number is checked against its limits, a name against its list, and a query answers what was set.
-Never does anything else: a command with consequences has a handler of its own.
+Promises: a number is checked against its limits, a name against its list, and a query answers what
+was set. Never does anything else: a command with consequences has a handler of its own.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def number(
 def measure_number(
     pattern: str, name: str, low: float, high: float, default: float, unit: str
 ) -> Command:
-    """A measure range: a number whose setting turns its auto range (``<function>_auto_range``) off."""
+    """A measure range: setting it turns its auto range (``<function>_auto_range``) off."""
     plain = number(pattern, name, low, high, default, unit)
     automatic = name.replace("_range", "_auto_range")
 

@@ -1,10 +1,10 @@
-"""What the 2400's commands do that is more than storing one setting.
+"""Handlers of the commands that are neither SOURce nor SENSe.
 
 Promises: a command that is refused changes nothing and raises the error the instrument would queue.
 Never talks to a client: answers are returned.
 
-From the 2400 Series User's Manual, sections 16 to 18. Error numbers from appendix B, table B-1. Where the manual
-does not say which number a refusal has, SCPI's own is used.
+From the 2400 Series User's Manual, sections 16 to 18. Error numbers from appendix B, table B-1.
+Where the manual does not say which number a refusal has, SCPI's own is used.
 """
 
 from __future__ import annotations
@@ -15,19 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from drivebay.sim.keithley2400.factories import limit_named, none, only
-from drivebay.sim.keithley2400.settings import (
-    ELEMENTS,
-    MAX_LIST_LINE,
-    MAX_READINGS,
-    Sense,
-    Source,
-    defaults,
-)
+from drivebay.sim.keithley2400.functions import Query, Write, sense_of
+from drivebay.sim.keithley2400.sensing import functions
+from drivebay.sim.keithley2400.settings import ELEMENTS, MAX_READINGS, defaults
 from drivebay.sim.parameters import (
     bounded,
     choice,
     number,
-    numbers,
     readings_text,
     setting_text,
     string,
@@ -38,40 +32,6 @@ from drivebay.sim.syntax import ScpiError
 
 if TYPE_CHECKING:
     from drivebay.sim.keithley2400.instrument import Keithley2400
-
-Write = Callable[["Keithley2400", list[str]], None]
-Query = Callable[["Keithley2400", list[str]], str]
-_UNIT = {"VOLT": "V", "CURR": "A"}
-_FUNCTIONS = ("VOLTage[:DC]", "CURRent[:DC]", "RESistance")
-
-
-def _source(inst: Keithley2400, key: str) -> Source:
-    return inst.settings.volt if key == "VOLT" else inst.settings.curr
-
-
-def _sense(inst: Keithley2400, key: str) -> Sense:
-    return inst.settings.sense_volt if key == "VOLT" else inst.settings.sense_curr
-
-
-def _largest(inst: Keithley2400, key: str) -> float:
-    return inst.model.max_voltage_v if key == "VOLT" else inst.model.max_current_a
-
-
-def _range_for(inst: Keithley2400, key: str, level: float) -> float:
-    return inst.model.voltage_range(level) if key == "VOLT" else inst.model.current_range(level)
-
-
-def _check_power(inst: Keithley2400, key: str, source_range: float, limit: float) -> None:
-    """Error +826: source range and compliance together leave the operating boundaries (section 6)."""
-    if key != inst.settings.function:
-        return
-    volts, amps = (source_range, limit) if key == "VOLT" else (limit, source_range)
-    if not inst.model.allows(volts, amps):
-        raise ScpiError(826)
-
-
-def _opposite(key: str) -> str:
-    return "CURR" if key == "VOLT" else "VOLT"
 
 
 # Common commands
@@ -155,7 +115,7 @@ def active_functions(inst: Keithley2400, arguments: list[str]) -> str:
 
 
 def configure(key: str) -> Write:
-    """``:CONFigure:<function>``: one function, its defaults, one reading, output on (section 17)."""
+    """``:CONFigure``: one function, its defaults, one reading, output on (section 17)."""
 
     def write(inst: Keithley2400, arguments: list[str]) -> None:
         none(arguments)
@@ -164,7 +124,7 @@ def configure(key: str) -> Write:
         if key == "RES":
             s.ohm_mode, s.ohm_auto_range, s.ohm_range = "AUTO", True, fresh.ohm_range
         else:
-            _sense(inst, key).auto_range = True
+            sense_of(inst, key).auto_range = True
         s.nplc, s.average, s.auto_zero = fresh.nplc, False, "ON"
         s.arm_source = s.trigger_source = "IMM"
         s.arm_count = s.trigger_count = 1
@@ -197,439 +157,6 @@ def measure_present(inst: Keithley2400, arguments: list[str]) -> None:
 
 def set_output(inst: Keithley2400, arguments: list[str]) -> None:
     inst.set_output(switch(only(arguments)))
-
-
-# SOURce
-
-
-def set_source_function(inst: Keithley2400, arguments: list[str]) -> None:
-    chosen = choice(only(arguments), ("VOLTage", "CURRent"))
-    if chosen == inst.settings.function:
-        return
-    # Changing the source function turns the output off (section 18, "Select function modes").
-    inst.set_output(False, "source function")
-    inst.settings.function = chosen
-
-
-def set_source_mode(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        _source(inst, key).mode = choice(only(arguments), ("FIXed", "SWEep", "LIST"))
-
-    return write
-
-
-def source_mode(key: str) -> Query:
-    return lambda inst, arguments: _source(inst, key).mode
-
-
-def _checked_level(inst: Keithley2400, key: str, text: str) -> float:
-    source, largest = _source(inst, key), _largest(inst, key)
-    value = bounded(text, -largest, largest, 0.0, _UNIT[key])
-    if not source.auto_range and abs(value) > source.range * 1.000001:
-        raise ScpiError(-222)
-    if source.auto_range:
-        chosen = _range_for(inst, key, value)
-        _check_power(inst, key, chosen, _sense(inst, _opposite(key)).limit)
-        source.range = chosen
-    return value
-
-
-def set_level(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        inst.set_level(key, _checked_level(inst, key, only(arguments)))
-
-    return write
-
-
-def level(key: str) -> Query:
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        largest = _largest(inst, key)
-        named = limit_named(arguments, -largest, largest, 0.0)
-        return setting_text(_source(inst, key).level if named is None else named)
-
-    return query
-
-
-def set_triggered_level(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        _source(inst, key).triggered_level = _checked_level(inst, key, only(arguments))
-
-    return write
-
-
-def triggered_level(key: str) -> Query:
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        source = _source(inst, key)
-        return setting_text(
-            source.level if source.triggered_level is None else source.triggered_level
-        )
-
-    return query
-
-
-def set_source_range(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        text, source, largest = only(arguments).upper(), _source(inst, key), _largest(inst, key)
-        if text in {"UP", "DOWN"}:
-            chosen = _next_range(inst, key, source.range, text == "UP")
-        else:
-            default = _source_default(inst, key)
-            value = bounded(text, -largest, largest, default, _UNIT[key])
-            chosen = _range_for(inst, key, 0.0 if text in {"MIN", "MINIMUM"} else value)
-        _check_power(inst, key, chosen, _sense(inst, _opposite(key)).limit)
-        source.range, source.auto_range = chosen, False
-        if abs(source.level) > chosen:
-            inst.set_level(key, math.copysign(chosen, source.level))
-
-    return write
-
-
-def _source_default(inst: Keithley2400, key: str) -> float:
-    fresh = defaults(inst.model)
-    return fresh.volt.range if key == "VOLT" else fresh.curr.range
-
-
-def _next_range(inst: Keithley2400, key: str, now: float, up: bool) -> float:
-    ranges = inst.model.voltage_ranges_v if key == "VOLT" else inst.model.current_ranges_a
-    full = [_range_for(inst, key, nominal) for nominal in ranges]
-    place = full.index(now) + (1 if up else -1)
-    return full[min(max(place, 0), len(full) - 1)]
-
-
-def source_range(key: str) -> Query:
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        low, high = _range_for(inst, key, 0.0), _largest(inst, key)
-        named = limit_named(arguments, low, high, _source_default(inst, key))
-        return setting_text(_source(inst, key).range if named is None else named)
-
-    return query
-
-
-def set_source_auto(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        source = _source(inst, key)
-        source.auto_range = switch(only(arguments))
-        if source.auto_range:
-            source.range = _range_for(inst, key, source.level)
-
-    return write
-
-
-def source_auto(key: str) -> Query:
-    return lambda inst, arguments: setting_text(_source(inst, key).auto_range)
-
-
-def _sweep_value(inst: Keithley2400, key: str, text: str) -> float:
-    largest = _largest(inst, key)
-    return bounded(text, -largest, largest, 0.0, _UNIT[key])
-
-
-def set_edge(key: str, name: str) -> Write:
-    """``STARt`` and ``STOP``."""
-
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        setattr(_source(inst, key), name, _sweep_value(inst, key, only(arguments)))
-
-    return write
-
-
-def edge(key: str, name: str) -> Query:
-    return lambda inst, arguments: setting_text(float(getattr(_source(inst, key), name)))
-
-
-def _set_edges(inst: Keithley2400, key: str, center: float, span: float) -> None:
-    source, largest = _source(inst, key), _largest(inst, key)
-    start, stop = center - span / 2, center + span / 2
-    if max(abs(start), abs(stop)) > largest:
-        raise ScpiError(-222)
-    source.start, source.stop = start, stop
-
-
-def set_center(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        source = _source(inst, key)
-        _set_edges(inst, key, _sweep_value(inst, key, only(arguments)), source.stop - source.start)
-
-    return write
-
-
-def center(key: str) -> Query:
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        source = _source(inst, key)
-        return setting_text((source.start + source.stop) / 2)
-
-    return query
-
-
-def set_span(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        source, largest = _source(inst, key), _largest(inst, key)
-        value = bounded(only(arguments), -2 * largest, 2 * largest, 0.0, _UNIT[key])
-        _set_edges(inst, key, (source.start + source.stop) / 2, value)
-
-    return write
-
-
-def span(key: str) -> Query:
-    return lambda inst, arguments: setting_text(_source(inst, key).stop - _source(inst, key).start)
-
-
-def set_step(key: str) -> Write:
-    """``STEP``: sets the number of points; start, stop and step must fit (section 18)."""
-
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        largest, source = _largest(inst, key), _source(inst, key)
-        step_ = bounded(only(arguments), -2 * largest, 2 * largest, 0.0, _UNIT[key])
-        if step_ == 0 or (source.stop - source.start) / step_ < 0:
-            raise ScpiError(-221)
-        points = math.floor((source.stop - source.start) / step_ + 1e-6) + 1
-        if not 2 <= points <= MAX_READINGS:
-            raise ScpiError(-222)
-        inst.settings.sweep_points = points
-
-    return write
-
-
-def step(key: str) -> Query:
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        source = _source(inst, key)
-        return setting_text((source.stop - source.start) / max(inst.settings.sweep_points - 1, 1))
-
-    return query
-
-
-def _list_values(inst: Keithley2400, key: str, arguments: list[str]) -> list[float]:
-    if not arguments or not arguments[0]:
-        raise ScpiError(-109)
-    if len(arguments) > MAX_LIST_LINE:
-        raise ScpiError(-223)
-    values = numbers(arguments, _UNIT[key])
-    largest = max(map(abs, values))
-    if largest > _largest(inst, key):
-        raise ScpiError(-222)
-    source = _source(inst, key)
-    if not source.auto_range and inst.settings.sweep_ranging == "FIX" and largest > source.range:
-        raise ScpiError(-222)
-    return values
-
-
-def set_list(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        _source(inst, key).points = _list_values(inst, key, arguments)
-
-    return write
-
-
-def append_list(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        values, source = _list_values(inst, key, arguments), _source(inst, key)
-        if len(source.points) + len(values) > MAX_READINGS:
-            raise ScpiError(-223)
-        source.points = source.points + values
-
-    return write
-
-
-def source_list(key: str) -> Query:
-    return lambda inst, arguments: readings_text(_source(inst, key).points)
-
-
-def list_points(key: str) -> Query:
-    return lambda inst, arguments: str(len(_source(inst, key).points))
-
-
-def set_list_start(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        _source(inst, key).list_start = int(bounded(only(arguments), 1, MAX_READINGS, 1))
-
-    return write
-
-
-def list_start(key: str) -> Query:
-    return lambda inst, arguments: str(_source(inst, key).list_start)
-
-
-def set_protection(inst: Keithley2400, arguments: list[str]) -> None:
-    largest = inst.model.max_voltage_v
-    text = "MAX" if only(arguments).upper() == "NONE" else only(arguments)
-    inst.settings.protection_v = abs(bounded(text, -largest, largest, largest, "V"))
-
-
-def protection(inst: Keithley2400, arguments: list[str]) -> str:
-    return setting_text(inst.settings.protection_v)
-
-
-def set_source_delay(inst: Keithley2400, arguments: list[str]) -> None:
-    """A delay of one's own turns auto delay off (section 18, "Set delay")."""
-    inst.settings.source_delay_s = bounded(only(arguments), 0.0, 9999.999, 0.0, "S")
-    inst.settings.source_delay_auto = False
-
-
-def source_delay(inst: Keithley2400, arguments: list[str]) -> str:
-    named = limit_named(arguments, 0.0, 9999.999, 0.0)
-    return setting_text(inst.settings.source_delay_s if named is None else named)
-
-
-# SENSe
-
-
-def _function_of(text: str) -> str:
-    name = string(text).strip().upper()
-    for key, spelled in (("VOLT", _FUNCTIONS[0]), ("CURR", _FUNCTIONS[1]), ("RES", _FUNCTIONS[2])):
-        long = spelled.partition("[")[0].upper()
-        tails = ("", ":DC") if "[" in spelled else ("",)
-        if name in {head + tail for head in (key, long) for tail in tails}:
-            return key
-    raise ScpiError(-224)
-
-
-def functions_on(inst: Keithley2400, arguments: list[str]) -> None:
-    if not arguments:
-        raise ScpiError(-109)
-    wanted = [_function_of(text) for text in arguments]
-    s = inst.settings
-    if not s.concurrent and len(wanted) > 1:
-        raise ScpiError(-108)
-    s.functions = wanted if not s.concurrent else list(dict.fromkeys([*s.functions, *wanted]))
-
-
-def functions_off(inst: Keithley2400, arguments: list[str]) -> None:
-    unwanted = {_function_of(text) for text in arguments}
-    inst.settings.functions = [key for key in inst.settings.functions if key not in unwanted]
-
-
-def all_functions_on(inst: Keithley2400) -> None:
-    if not inst.settings.concurrent:
-        raise ScpiError(-221)
-    inst.settings.functions = ["VOLT", "CURR", "RES"]
-
-
-def all_functions_off(inst: Keithley2400) -> None:
-    inst.settings.functions = []
-
-
-def _named(keys: list[str]) -> str:
-    names = {"VOLT": '"VOLT:DC"', "CURR": '"CURR:DC"', "RES": '"RES"'}
-    return ",".join(name for key, name in names.items() if key in keys)
-
-
-def functions(inst: Keithley2400, arguments: list[str]) -> str:
-    return _named(inst.settings.functions)
-
-
-def functions_not_on(inst: Keithley2400, arguments: list[str]) -> str:
-    return _named([key for key in ("VOLT", "CURR", "RES") if key not in inst.settings.functions])
-
-
-def set_sense_range(key: str) -> Write:
-    """A fixed measure range, not above the compliance range (section 18, "Select measurement range")."""
-
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        text, sense, largest = only(arguments).upper(), _sense(inst, key), _largest(inst, key)
-        if text in {"UP", "DOWN"}:
-            chosen = _next_range(inst, key, sense.range, text == "UP")
-        else:
-            default = 1.05e-4 if key == "CURR" else 21.0
-            value = bounded(text, -largest, largest, min(default, largest), _UNIT[key])
-            chosen = _range_for(inst, key, 0.0 if text in {"MIN", "MINIMUM"} else value)
-        if key != inst.settings.function and chosen > _range_for(inst, key, sense.limit) * 1.000001:
-            raise ScpiError(824)
-        sense.range, sense.auto_range = chosen, False
-
-    return write
-
-
-def sense_range(key: str) -> Query:
-    """While a function is sourced, its measure range is the source range (section 18)."""
-
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        low, high = _range_for(inst, key, 0.0), _largest(inst, key)
-        named = limit_named(arguments, low, high, 1.05e-4 if key == "CURR" else 21.0)
-        if named is not None:
-            return setting_text(named)
-        sourced = key == inst.settings.function
-        return setting_text(_source(inst, key).range if sourced else _sense(inst, key).range)
-
-    return query
-
-
-def set_sense_auto(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        _sense(inst, key).auto_range = switch(only(arguments))
-
-    return write
-
-
-def sense_auto(key: str) -> Query:
-    return lambda inst, arguments: setting_text(_sense(inst, key).auto_range)
-
-
-def set_lower_limit(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        largest = _largest(inst, key)
-        _sense(inst, key).lower_limit = abs(
-            bounded(only(arguments), -largest, largest, 0.0, _UNIT[key])
-        )
-
-    return write
-
-
-def lower_limit(key: str) -> Query:
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        return setting_text(_range_for(inst, key, _sense(inst, key).lower_limit))
-
-    return query
-
-
-def upper_limit(key: str) -> Query:
-    return lambda inst, arguments: setting_text(_range_for(inst, key, _sense(inst, key).limit))
-
-
-def set_limit(key: str) -> Write:
-    """Compliance, within the operating boundaries; its sign is ignored (section 6, "Compliance limit")."""
-
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        largest, sense = _largest(inst, key), _sense(inst, key)
-        default = 1.05e-4 if key == "CURR" else 21.0
-        value = abs(bounded(only(arguments), -largest, largest, default, _UNIT[key]))
-        if key != inst.settings.function:
-            source_key = _opposite(key)
-            _check_power(inst, source_key, _source(inst, source_key).range, value)
-        # A fixed measure range can limit a thousandth of itself at the least (appendix B, +822).
-        if not sense.auto_range and key in inst.settings.functions and value < sense.range / 1050:
-            raise ScpiError(822)
-        sense.limit = value
-        if not sense.auto_range and sense.synchronised:
-            sense.range = _range_for(inst, key, value)
-
-    return write
-
-
-def limit(key: str) -> Query:
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        largest = _largest(inst, key)
-        named = limit_named(arguments, -largest, largest, 1.05e-4 if key == "CURR" else 21.0)
-        return setting_text(_sense(inst, key).limit if named is None else named)
-
-    return query
-
-
-def tripped(key: str) -> Query:
-    def query(inst: Keithley2400, arguments: list[str]) -> str:
-        return setting_text(key != inst.settings.function and inst.in_compliance())
-
-    return query
-
-
-def set_synchronised(key: str) -> Write:
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
-        _sense(inst, key).synchronised = switch(only(arguments))
-
-    return write
-
-
-def synchronised(key: str) -> Query:
-    return lambda inst, arguments: setting_text(_sense(inst, key).synchronised)
 
 
 # ARM and TRIGger

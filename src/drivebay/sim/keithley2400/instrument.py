@@ -1,12 +1,13 @@
-"""A simulated Keithley 2400 family SourceMeter: source, meter, trigger model, buffers and status together.
+"""A simulated Keithley 2400: source, meter, trigger model, buffers and status together.
 
-Promises: what it answers follows from its settings, the simulated device and the readings taken, never from a table
-of canned answers; it does what the manual says while it is busy. Never energises anything: it is a simulation.
+Promises: what it answers follows from its settings, the simulated device and the readings taken,
+never from a table of canned answers; it does what the manual says while it is busy. Never energises
+anything: it is a simulation.
 
-Cited throughout: 2400 Series SourceMeter User's Manual, 2400S-900-01 Rev. K, by section.
-While busy (section 11, "Remote operation", and section 16, ``*OPC``): most commands are not executed until the
-instrument is idle again; ``:ABORt``, ``:SYSTem:PRESet``, ``*RST``, ``*RCL`` and ``*TRG`` are, and so are the bus
-commands DCL, SDC, IFC and GET, which a raw socket does not have.
+Cited throughout: 2400 Series SourceMeter User's Manual, 2400S-900-01 Rev. K, by section. While busy
+(section 11, "Remote operation", and section 16, ``*OPC``): most commands are not executed until the
+instrument is idle again; ``:ABORt``, ``:SYSTem:PRESet``, ``*RST``, ``*RCL`` and ``*TRG`` are, and
+so are the bus commands DCL, SDC, IFC and GET, which a raw socket does not have.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from drivebay.sim.keithley2400.measuring import (
     Readings,
     Timing,
 )
-from drivebay.sim.keithley2400.models import MODELS
+from drivebay.sim.keithley2400.models import MODELS, Model
 from drivebay.sim.keithley2400.settings import MAX_READINGS, DataFormat, Settings, Source, defaults
 from drivebay.sim.keithley2400.trace import TraceBuffer
 from drivebay.sim.parameters import indefinite_block, readings_text, singles
@@ -42,7 +43,35 @@ FIRMWARE = "C30   Mar 17 2006 09:29:29/A02  /K/J"
 
 
 class Keithley2400(ScpiInstrument):
-    """The simulated instrument; a server puts it on a socket."""
+    """The simulated instrument; a server puts it on a socket.
+
+    Attributes:
+        model: what this member of the family can do.
+        identity: its answer to ``*IDN?``.
+        settings: what is set now.
+        format: how readings are sent now.
+        output_on: whether the output is on.
+        readings: those of the latest run, what ``:FETCh?`` answers.
+        trace: the trace buffer.
+        readings_taken: how many since the start.
+    """
+
+    model: Model
+    identity: str
+    settings: Settings
+    format: DataFormat
+    output_on: bool
+    readings: Readings
+    trace: TraceBuffer
+    readings_taken: int
+    line_frequency_hz: float
+    line_frequency_auto: bool
+    beeper: bool
+    clock: triggering.Clock
+    time_zero_s: float
+    memories: dict[int, Settings]
+    meter: Meter
+    trigger: triggering.TriggerModel
 
     def __init__(
         self,
@@ -71,7 +100,8 @@ class Keithley2400(ScpiInstrument):
             settling_time_s: the time constant of device and cable.
             lead_resistance_ohm: both leads together; two-wire sensing measures it too.
             serial_number: for ``*IDN?``.
-            obeys_only_abort_while_busy: as the manual says; False executes whatever does not need to wait.
+            obeys_only_abort_while_busy: as the manual says; False executes whatever does not need
+                to wait.
             log: where to record events; a new log if not given.
 
         Raises:
@@ -129,7 +159,7 @@ class Keithley2400(ScpiInstrument):
         return self.settings.volt if self.settings.function == "VOLT" else self.settings.curr
 
     def output_levels(self) -> tuple[float, float]:
-        """Voltage and current at the terminals now, as a perfect meter would see them; zeros if off."""
+        """Voltage and current at the terminals now, by a perfect meter; zeros if off."""
         with self.lock:
             if not self.output_on:
                 return 0.0, 0.0
@@ -167,7 +197,7 @@ class Keithley2400(ScpiInstrument):
             self.log.add("level", function=function, level=level)
 
     def reset(self) -> None:
-        """``*RST``: idle, output off, defaults; pending commands, ``*OPC`` and ``*OPC?`` are cancelled."""
+        """``*RST``: idle, output off, defaults; what was pending is cancelled."""
         self.cancel_pending()
         self.abort()
         self.set_output(False, "reset")
@@ -184,7 +214,8 @@ class Keithley2400(ScpiInstrument):
         """Leaves idle.
 
         Raises:
-            ScpiError: +803 with the output off, +830 if an answer could never come, -213 if it is not idle.
+            ScpiError: +803 with the output off, +830 if an answer could never come, -213 if it is
+                not idle.
         """
         s = self.settings
         if self.busy:
@@ -268,7 +299,8 @@ class Keithley2400(ScpiInstrument):
         bits = {"arm": triggering.WAITING_FOR_ARM, "trigger": triggering.WAITING_FOR_TRIGGER}
         self.status.operation.set_condition(bits.get(waits_for) or self._running_bits())
         points = -1 if math.isinf(run.total) else int(run.total)
-        self.log.add("sweep_begin", mode=self.source.mode, points=points, cycle_s=run.cycle_s)
+        if points != 1:
+            self.log.add("sweep_begin", mode=self.source.mode, points=points, cycle_s=run.cycle_s)
 
     def _running_bits(self) -> int:
         return 0 if self.source.mode == "FIX" else triggering.SWEEPING
@@ -315,11 +347,11 @@ class Keithley2400(ScpiInstrument):
         if run.done and self.source.mode != "FIX":
             level = self._levels[(run.done - 1) % run.per_pass % len(self._levels)]
             self.source.level = level
-        self.log.add("sweep_end", taken=run.done, aborted=aborted)
+        if run.total != 1:
+            self.log.add("sweep_end", taken=run.done, aborted=aborted)
         if self.settings.auto_clear:
             self.set_output(False, "auto clear")
-        if not aborted:
-            self.became_idle()
+        self.became_idle()
 
 
 def sweep_levels(s: Settings, source: Source) -> list[float]:

@@ -1,12 +1,13 @@
 """One source-measure cycle after another: level, settling, compliance, range, noise, status word.
 
-Promises: what is measured follows from the device's law and the settings alone; noise comes from a seeded generator.
-Never waits: time is the trigger model's part.
+Promises: what is measured follows from the device's law and the settings alone; noise comes from a
+seeded generator. Never waits: time is the trigger model's part.
 
-From the 2400 Series User's Manual: real and range compliance (section 6, "Compliance limit"), full scale readings
-(section 7, "Range and digits"), data elements and the status word (section 18, "FORMat subsystem"), default
-resolution of the ranges (appendix A). Simplified, on purpose: sources are exact (no gain or offset error, no source
-resolution), noise is white and Gaussian, the cable is one time constant.
+From the 2400 Series User's Manual: real and range compliance (section 6, "Compliance limit"), full
+scale readings (section 7, "Range and digits"), data elements and the status word (section 18,
+"FORMat subsystem"), default resolution of the ranges (appendix A). Simplified, on purpose: sources
+are exact (no gain or offset error, no source resolution), noise is white and Gaussian, the cable is
+one time constant.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ AUTO_OHMS, V_MEASURE, I_MEASURE, OHM_MEASURE, V_SOURCE, I_SOURCE = (
 )
 RANGE_COMPLIANCE, OFFSET_COMPENSATED, REMOTE_SENSE = 1 << 16, 1 << 17, 1 << 22
 
-# Noise at 1 PLC as a share of the range (rms); 10 ppm of a 1 uA range is 10 pA, its default resolution.
+# Noise at 1 PLC as a share of the range (rms): 2 pA on the 1 uA range, which resolves 10 pA.
 NOISE_OF_RANGE = 2e-6
+# Drawing a deviate costs more than all the rest of a reading, so a prime number of them is reused.
+NOISE_POOL = 4099
 VOLT_STEPS, AMP_STEPS = 2e5, 1e5
 # Test currents of auto ohms by range (appendix A, "Resistance measurement accuracy").
 OHM_RANGES = (20.0, 200.0, 2e3, 2e4, 2e5, 2e6, 2e7, 2e8)
@@ -67,8 +70,13 @@ class Readings:
     def last(self, count: int) -> Readings:
         """The newest ``count`` readings."""
         first = max(len(self) - count, 0)
-        columns = (self.volts, self.amps, self.ohms, self.times_s)
-        return Readings(*(column[first:] for column in columns), self.status[first:])
+        return Readings(
+            self.volts[first:],
+            self.amps[first:],
+            self.ohms[first:],
+            self.times_s[first:],
+            self.status[first:],
+        )
 
     def columns(self, elements: Sequence[str]) -> list[Sequence[float]]:
         """The columns of some elements, always in the order the instrument sends them."""
@@ -108,11 +116,19 @@ class Meter:
         self.settling_time_s = settling_time_s
         self.lead_ohm = lead_ohm
         self.noise = noise
-        self.random = random.Random(seed)  # noqa: S311 - noise, not secrets
+        draw = random.Random(seed).gauss
+        self._pool = [draw(0.0, 1.0) for _ in range(NOISE_POOL)]
+        self._drawn = 0
+        ranges = (model.current_ranges_a, model.voltage_ranges_v)
+        self._bounds = tuple([full * 1.055 for full in each] for each in ranges)
+        self._units = tuple(
+            [full / steps for full in each]
+            for each, steps in zip(ranges, (AMP_STEPS, VOLT_STEPS), strict=True)
+        )
         self.settled_level = 0.0
 
     def limit(self, s: Settings) -> tuple[float, int]:
-        """The compliance in force and the status bit it sets: real, or that of a fixed measure range."""
+        """The compliance in force and its status bit: real, or that of a fixed measure range."""
         sense = s.sense_curr if s.function == "VOLT" else s.sense_volt
         measured = "CURR" if s.function == "VOLT" else "VOLT"
         if measured in s.functions and not sense.auto_range and sense.range < sense.limit:
@@ -146,7 +162,7 @@ class Meter:
         return self._read(s, levels, volts, amps, flags)
 
     def _settle(self, levels: list[float], timing: Timing) -> list[float]:
-        """The mean level while each cycle integrates: the rest of the step that has not settled is missing."""
+        """The mean level while each cycle integrates, short of what has not settled by then."""
         tau_s, before_s, window_s = self.settling_time_s, timing.before_s, timing.integration_s
         previous, self.settled_level = self.settled_level, levels[-1]
         if tau_s <= 0 or before_s > 40 * tau_s:
@@ -197,7 +213,7 @@ class Meter:
         seen_amps = self._digitise(amps, s, False) if reads_amps or needs_both else []
         absent = [NOT_AVAILABLE] * count
         word = status_word(s)
-        readings = Readings(
+        return Readings(
             volts=seen_volts if reads_volts else levels if s.function == "VOLT" else absent,
             amps=seen_amps if reads_amps else levels if s.function == "CURR" else absent,
             ohms=[v / i if i else OVERFLOW for v, i in zip(seen_volts, seen_amps, strict=True)]
@@ -205,26 +221,41 @@ class Meter:
             else absent,
             status=[word | flag for flag in flags] if any(flags) else [word] * count,
         )
-        return readings
 
     def _digitise(self, values: list[float], s: Settings, is_volts: bool) -> list[float]:
         """Noise and resolution of the range each value is read on."""
         ranges = self.model.voltage_ranges_v if is_volts else self.model.current_ranges_a
         steps = VOLT_STEPS if is_volts else AMP_STEPS
-        quiet = (
-            NOISE_OF_RANGE * self.noise / math.sqrt(s.nplc * (s.average_count if s.average else 1))
-        )
+        averaged = s.nplc * (s.average_count if s.average else 1)
+        # In steps of its resolution every range has the same noise.
+        noise = NOISE_OF_RANGE * self.noise * steps / math.sqrt(averaged)
         low, high = self._range_places(s, ranges, is_volts)
-        bounds = [r * 1.055 for r in ranges]
-        sigmas = [r * quiet for r in ranges]
-        units = [r / steps for r in ranges]
-        gauss = self.random.gauss
-        seen = []
-        for value in values:
-            k = bisect_left(bounds, value if value >= 0 else -value, low, high)
-            unit = units[k]
-            seen.append(round(gauss(value, sigmas[k]) / unit) * unit)
-        return seen
+        units = self._units[is_volts]
+        deviations = self._deviations(len(values))
+        if low == high:
+            unit = units[low]
+            return [
+                round(value / unit + noise * deviation) * unit
+                for value, deviation in zip(values, deviations, strict=True)
+            ]
+        bounds = self._bounds[is_volts]
+        return [
+            round(
+                value / (unit := units[bisect_left(bounds, abs(value), low, high)])
+                + noise * deviation
+            )
+            * unit
+            for value, deviation in zip(values, deviations, strict=True)
+        ]
+
+    def _deviations(self, count: int) -> list[float]:
+        """Standard normal deviates, from a pool that repeats after ``NOISE_POOL`` readings."""
+        pool, first = self._pool, self._drawn
+        self._drawn = (first + count) % NOISE_POOL
+        taken = pool[first : first + count]
+        while len(taken) < count:
+            taken += pool[: count - len(taken)]
+        return taken
 
     def _range_places(
         self, s: Settings, ranges: tuple[float, ...], is_volts: bool
@@ -261,8 +292,8 @@ class Meter:
             NOISE_OF_RANGE * self.noise * OHM_RANGES[k] / math.sqrt(s.nplc),
             OHM_RANGES[k] / VOLT_STEPS,
         )
-        gauss = self.random.gauss
-        ohms = [round(gauss(volts / amps, sigma) / unit) * unit for _ in range(count)]
+        deviations = self._deviations(count)
+        ohms = [round((volts / amps + sigma * each) / unit) * unit for each in deviations]
         seen_volts = self._digitise([volts] * count, s, True) if "VOLT" in s.functions else absent
         return Readings(seen_volts, [amps] * count, ohms, status=[word] * count)
 

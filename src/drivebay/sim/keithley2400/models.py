@@ -1,8 +1,9 @@
 """What the members of the 2400 family can do, as data.
 
-Facts from the 2400 Series SourceMeter User's Manual (2400S-900-01 Rev. K): limits from section 18, "SOURce
-subsystem" (source levels and compliance), ranges from section 3, table 3-1, and appendix A, operating boundaries from
-section 6, "Operating boundaries". Never contains behaviour. The 2430 is its DC mode only.
+Facts from the 2400 Series SourceMeter User's Manual (2400S-900-01 Rev. K): limits from section 18,
+"SOURce subsystem" (source levels and compliance), ranges from section 3, table 3-1, and appendix A,
+operating boundaries from section 6, "Operating boundaries". Never contains behaviour. The 2430 is
+its DC mode only.
 """
 
 from __future__ import annotations

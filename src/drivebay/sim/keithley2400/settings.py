@@ -1,6 +1,7 @@
 """Everything a 2400 can be set to, with its ``*RST`` defaults.
 
-Defaults from the 2400 Series User's Manual, section 18, tables 18-1 to 18-11. Never checks a value: the commands do.
+Defaults from the 2400 Series User's Manual, section 18, tables 18-1 to 18-11. Never checks a value:
+the commands do.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """The trace buffer: readings kept for later, and their statistics.
 
-Promises: holds at most its size, stops when full, and says so once. Never holds more than 2500 readings.
-From the 2400 Series User's Manual, section 9, "Data store", and section 18, "TRACe subsystem" (neither ``*RST`` nor
-``:SYSTem:PRESet`` touches it).
+Promises: holds at most its size, stops when full, and says so once. Never holds more than 2500
+readings. From the 2400 Series User's Manual, section 9, "Data store", and section 18, "TRACe
+subsystem" (neither ``*RST`` nor ``:SYSTem:PRESet`` touches it).
 """
 
 from __future__ import annotations
 
-import statistics
+import math
 
 from drivebay.sim.keithley2400.measuring import NOT_AVAILABLE, Readings
 from drivebay.sim.syntax import ScpiError
@@ -63,7 +63,7 @@ class TraceBuffer:
         return True
 
     def stored(self) -> Readings:
-        """The readings with times by the selected format: since the first, or since the one before."""
+        """The readings, timed since the first or since the one before."""
         times_s = self.readings.times_s
         before = times_s[:1] + times_s[:-1] if self.delta_times else times_s[:1] * len(times_s)
         readings = self.readings.last(len(self.readings))
@@ -91,7 +91,9 @@ class TraceBuffer:
             return NOT_AVAILABLE
         high, low = max(column), min(column)
         if self.statistic == "MEAN":
-            return statistics.fmean(column)
+            return math.fsum(column) / len(column)
         if self.statistic == "SDEV":
-            return statistics.stdev(column) if len(column) > 1 else 0.0
+            mean = math.fsum(column) / len(column)
+            squares = math.fsum((value - mean) ** 2 for value in column)
+            return math.sqrt(squares / max(len(column) - 1, 1))
         return {"MAX": high, "MIN": low, "PKPK": high - low}[self.statistic]

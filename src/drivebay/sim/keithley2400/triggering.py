@@ -1,11 +1,11 @@
 """The trigger model: idle, waiting for arm or trigger, or taking readings at their due times.
 
-Promises: readings are taken no earlier than their integration would end; an abort is obeyed at once, from any thread,
-and leaves the readings that were complete. Never measures: the meter does.
+Promises: readings are taken no earlier than their integration would end; an abort is obeyed at
+once, from any thread, and leaves the readings that were complete. Never measures: the meter does.
 
-From the 2400 Series User's Manual, section 11, "Remote operation" (trigger model, counters, delays) and section 6,
-"Source-delay-measure cycle" (trigger latency, auto delay). Simplified: a reading integrates once for all measured
-functions, and autozero costs no time.
+From the 2400 Series User's Manual, section 11, "Remote operation" (trigger model, counters, delays)
+and section 6, "Source-delay-measure cycle" (trigger latency, auto delay). Simplified: a reading
+integrates once for all measured functions, and autozero costs no time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SWEEPING, WAITING_FOR_TRIGGER, WAITING_FOR_ARM, IDLE = 8, 32, 64, 1024
 
 
 class Clock:
-    """The instrument's time: the system's monotonic clock, except that readings may take scaled time.
+    """The instrument's time: the monotonic clock, but readings may take scaled time.
 
     Attributes:
         scale: real seconds a simulated second of a reading takes; 0 for none at all.
@@ -198,6 +198,9 @@ class TriggerModel:
     def _due_s(self, run: Run) -> float:
         """When to look again: at the next reading, but fast readings come in batches."""
         scale = self._clock.scale
+        if scale == 0:
+            # Only a run without end comes here: readings that take no time, a thousand a second.
+            return run.real_start_s + run.done * 1e-3
         due_s = run.real_start_s + (run.end_s(run.done) - run.started_s) * scale
         if run.cycle_s * scale < _BATCH_S and run.done < run.total - 1:
             due_s += min(_BATCH_S, (run.total - 1 - run.done) * run.cycle_s * scale)
