@@ -165,7 +165,7 @@ _TABLE = (
         "dependencies",
         "list",
         default=(),
-        code="M032",
+        code="M043",
         fault=grammar.requirement_fault,
         doc="Distributions that must be installed (PEP 508).",
         example='["pyvisa>=1.13"]',
@@ -214,7 +214,7 @@ _TABLE = (
     Field(
         "requires_platform",
         "text",
-        code="M033",
+        code="M044",
         fault=grammar.specifier_fault,
         schema={"type": "string"},
         doc="Versions of the driver contract it works with, as PEP 440 specifiers; beside "
@@ -224,7 +224,7 @@ _TABLE = (
     Field(
         "requires_python",
         "text",
-        code="M033",
+        code="M044",
         fault=grammar.specifier_fault,
         schema={"type": "string"},
         doc="Versions of Python it works with, as PEP 440 specifiers.",
@@ -391,7 +391,7 @@ def _check_text(item: Field, value: Any, problems: list[Problem]) -> Any:
         problems.append(Problem("M006", message, (item.name,)))
     elif len(value) > MAX_TEXT:
         message = f"{item.name} has {len(value):,} characters, at most {MAX_TEXT:,} are allowed"
-        problems.append(Problem("M030", message, (item.name,)))
+        problems.append(Problem("M042", message, (item.name,)))
     elif item.required and value.isspace():
         problems.append(_no_value(item.name, value))
     elif item.fault is not None and (fault := item.fault(value)):
@@ -421,7 +421,7 @@ def _check_list(item: Field, value: Any, problems: list[Problem]) -> Any:
             return []
     if len(value) > MAX_ITEMS:
         message = f"{item.name} has {len(value)} items, at most {MAX_ITEMS} are allowed"
-        problems.append(Problem("M030", message, (item.name,)))
+        problems.append(Problem("M042", message, (item.name,)))
         return []
     fault = item.fault
     seen: dict[str, None] = {}
@@ -432,7 +432,7 @@ def _check_list(item: Field, value: Any, problems: list[Problem]) -> Any:
             problems.append(Problem("M006", message, (item.name, index)))
         elif not text or text.isspace() or len(text) > MAX_ITEM_TEXT:
             what = "is longer than 512 characters" if len(text) > MAX_ITEM_TEXT else "is empty"
-            problems.append(Problem("M030", f"{item.name}[{index}] {what}", (item.name, index)))
+            problems.append(Problem("M042", f"{item.name}[{index}] {what}", (item.name, index)))
         elif fault is not None and (said := fault(text)):
             problems.append(Problem(item.code, f"{item.name}[{index}]: {said}", (item.name, index)))
         elif text in seen:

@@ -181,6 +181,12 @@ _SCALAR_DEFAULTS = {
     for item in fields(PluginMetadata)
     if item.default_factory is MISSING
 }
+_NO_DEFAULT = object()
+_DEFAULTS = {
+    item.name: item.default if item.default_factory is MISSING else item.default_factory()
+    for item in fields(PluginMetadata)
+    if item.default is not MISSING or item.default_factory is not MISSING
+}
 _CONTAINERS = tuple(
     (item.name, item.default_factory)
     for item in fields(PluginMetadata)
@@ -253,11 +259,11 @@ def metadata_from_call(
 
 def metadata_to_plain(metadata: PluginMetadata) -> dict[str, Any]:
     """Text, numbers, lists and dicts only, and only what differs from the defaults."""
-    plain = {}
-    for key, value in metadata.__dict__.items():
-        if key != "_sealed" and value and value != _SCALAR_DEFAULTS.get(key):
-            plain[key] = _thawed(value)
-    return plain
+    return {
+        key: _thawed(value)
+        for key, value in metadata.__dict__.items()
+        if value != _DEFAULTS.get(key, _NO_DEFAULT) and key != "_sealed"
+    }
 
 
 def metadata_from_plain(plain: Mapping[str, Any], sealed: bool = True) -> PluginMetadata:

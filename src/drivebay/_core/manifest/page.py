@@ -56,13 +56,11 @@ CODES = {
     ),
     "M027": ("written for a later manifest version", "use the drivebay that it names"),
     "M028": ("not YAML", "correct the syntax at that place"),
-    "M029": ("not a finite number, or one with too many digits", "write a plain decimal number"),
-    "M030": (
-        "text or a list that is empty or too long",
-        f"at most {MAX_TEXT:,} characters ({MAX_ITEM_TEXT} in a list), {MAX_ITEMS} items",
-    ),
-    "M032": ("not a requirement", "write it as PEP 508 has it, such as `pyvisa>=1.13`"),
-    "M033": ("not a version specifier", "write it as PEP 440 has it, such as `>=1,<2`"),
+    "M029": ("a file with nearly the right name", "call it `plugin.yaml`"),
+    "M030": ("a plugin folder does not exist", "make it, or take it off the list"),
+    "M031": ("a plugin folder is a file", "name the folder it lies in"),
+    "M032": ("a folder or an entry cannot be looked at", "mend its permissions"),
+    "M033": ("an entry point leads to no manifest", "ship a `plugin.yaml` beside what it names"),
     "M035": ("an item stands twice in a list (warning)", "remove one; only one is used"),
     "M036": (
         "a range or a level that makes no sense",
@@ -72,6 +70,13 @@ CODES = {
     "M038": ("a safe state or command list that cannot be run", "one command a line, as text"),
     "M039": ("a result column that makes no sense", "give each its own name and a known kind"),
     "M040": ("more problems than are listed", "correct the listed ones first"),
+    "M041": ("not a finite number, or one with too many digits", "write a plain decimal number"),
+    "M042": (
+        "text or a list that is empty or too long",
+        f"at most {MAX_TEXT:,} characters ({MAX_ITEM_TEXT} in a list), {MAX_ITEMS} items",
+    ),
+    "M043": ("not a requirement", "write it as PEP 508 has it, such as `pyvisa>=1.13`"),
+    "M044": ("not a version specifier", "write it as PEP 440 has it, such as `>=1,<2`"),
     "D001": (
         "`driver_class` is not a class path",
         "`module.Class`, `package.module.Class` or `module:Outer.Inner`",

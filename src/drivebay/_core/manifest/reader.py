@@ -261,14 +261,14 @@ def _typed_scalar(node: yaml.ScalarNode, problems: list[Problem]) -> Any:
     if match is None:
         if _long_number.fullmatch(text):
             message = f"number {text[:40]!r} has more digits than a measurement can need"
-            problems.append(Problem("M029", message, mark=_mark(node.start_mark)))
+            problems.append(Problem("M041", message, mark=_mark(node.start_mark)))
         return text
     if match[2] is None and match[3] is None:
         return int(text)
     number = float(text)
     if not isfinite(number):
         message = f"number {text!r} is too large to be finite"
-        problems.append(Problem("M029", message, mark=_mark(node.start_mark)))
+        problems.append(Problem("M041", message, mark=_mark(node.start_mark)))
     return number
 
 
@@ -385,7 +385,16 @@ def _yaml_problem(error: yaml.YAMLError, data: bytes) -> Problem:
     if mark is not None and _tab_at(data, mark.line):
         message = "a tab is used for indentation; YAML allows spaces only"
         return Problem("M014", message, mark=at)
-    return Problem("M028", f"not YAML: {said[:160]}", mark=at)
+    hint = _quote_hint(data, mark.line) if mark is not None else ""
+    return Problem("M028", f"not YAML: {said[:160]}{hint}", mark=at)
+
+
+def _quote_hint(data: bytes, line: int) -> str:
+    """What to do about the most common slip: ``requires_python: >=3.11`` without quotes."""
+    lines = data.split(b"\n")
+    if line < len(lines) and re.search(rb"[:\-] +[>|@`%][^ \r]", lines[line]):
+        return "; quote text that begins with a sign, as in '>=1,<2'"
+    return ""
 
 
 def _tab_at(data: bytes, line: int) -> bool:

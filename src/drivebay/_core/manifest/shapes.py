@@ -222,7 +222,7 @@ def finite(value: Any, subject: str, where: Where, problems: list[Problem]) -> f
         number = float(value)
     if number is None or not math.isfinite(number):
         message = f"{subject} must be a finite number, found {kind_of(value)}"
-        problems.append(Problem("M029", message, where))
+        problems.append(Problem("M041", message, where))
         return None
     return number
 
