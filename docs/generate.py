@@ -24,13 +24,15 @@ ENTRY = re.compile(r"(\*{0,2}[\w.,* /]+?)(?: \([^)]*\))?: (.*)")
 ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 
 # Codes of stages that keep no table of their own; a test finds any that is missing here.
-OTHER_CODES = {
+DRIVER_CODES = {
     "D006": ("a Python file that looks like a driver does not parse", "correct it at that line"),
     "D013": ("a chunk has a column the method does not declare", "declare it, or rename it"),
     "D017": (
         "an argument of `@driver_plugin` cannot be read without running the file",
         "write a literal, or use a `plugin.yaml`",
     ),
+}
+ADDRESS_CODES = {
     "V001": ("not a VISA address", "write it in the form that is shown"),
     "V002": ("a port that does not exist", "1 to 65535"),
     "V004": ("a character that an address cannot have", "remove it"),
@@ -232,48 +234,33 @@ def methods_page() -> str:
 
 
 def manifest_page() -> str:
-    """One section a key, from the table that also checks manifests."""
-    table = importlib.import_module("drivebay._core.manifest.fields")
-    parts = [
-        "# Manifest",
-        "`plugin.yaml`, UTF-8, a mapping with the keys below; the first eleven are those every "
-        "Drivebay knows. Keys that begin with `x-` are yours. Numbers and words are read as text "
-        "and typed by their key, so `1.10` stays 1.10. Aliases, anchors, tags and duplicate keys "
-        "are refused. `drivebay plugins schema` prints the same as JSON Schema, for editors.",
-    ]
-    for name, field in table.FIELDS.items():
-        needed = "Required." if field.required else "Optional."
-        default = f" Default: `{field.default}`." if field.default not in (None, (), {}, "") else ""
-        parts += [
-            f"## `{name}`",
-            f"{needed} A {field.kind}.{default}",
-            field.doc,
-            f"```yaml\n{name}: {field.example}\n```",
-        ]
-    return page(parts)
-
-
-def codes() -> dict[str, tuple[str, str]]:
-    """Every diagnostic code with its meaning and what to do, from the stages that give them."""
-    found: dict[str, tuple[str, str]] = dict(OTHER_CODES)
-    for stage in ("manifest", "methods"):
-        table = importlib.import_module(f"drivebay._core.{stage}.page").CODES
-        for code, said in table.items():
-            found[code] = (said, "") if isinstance(said, str) else said
-    return dict(sorted(found.items()))
+    return str(importlib.import_module("drivebay._core.manifest.page").reference_page())
 
 
 def diagnostics_page() -> str:
-    parts = [
-        "# Diagnostics",
-        "A diagnostic is one problem, with a code that does not change, a place and what was "
-        "expected. M: manifests and discovery. D: drivers. P: parameters of a measurement. "
-        "V: resource addresses.",
-        "| code | means | do |\n| --- | --- | --- |",
-    ]
-    for code, (meaning, remedy) in codes().items():
-        parts[-1] += f"\n| `{code}` | {meaning} | {remedy} |"
-    return page(parts)
+    """Every code, from the tables of the stages that give them."""
+    parameters = importlib.import_module("drivebay._core.methods.page").CODES
+    return page(
+        [
+            "# Diagnostics",
+            "A diagnostic is one problem: a short code that does not change, so that programs may "
+            "rely on it, a place, and what was expected.",
+            "## Manifests and discovery",
+            importlib.import_module("drivebay._core.manifest.page").codes_section(),
+            "## Drivers",
+            _code_table(DRIVER_CODES),
+            "## Parameters of a measurement",
+            _code_table({code: (text, "") for code, text in parameters.items()}),
+            "## Resource addresses",
+            _code_table(ADDRESS_CODES),
+        ]
+    )
+
+
+def _code_table(table: dict[str, tuple[str, str]]) -> str:
+    lines = ["| code | what is wrong | what to do |", "|---|---|---|"]
+    lines += [f"| `{code}` | {wrong} | {remedy} |" for code, (wrong, remedy) in table.items()]
+    return "\n".join(lines)
 
 
 def page(parts: list[str]) -> str:
