@@ -8,20 +8,22 @@ for "no number" never survive as numbers (SCPI-1999 volume 1, 7.2.1: 9.91E37 is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from drivebay._core.errors import AnswerError, DriverError, nearest
 from drivebay._core.methods import Column, MethodSpec
 
-FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# numpy is imported where it is used: looking for a driver must not wait for it.
+FloatArray: TypeAlias = "NDArray[np.float64]"
 _NAN_CODE = 9.91e37
 _INFINITY_CODE = 9.9e37
 # Half the gap between the two codes, and far more than single precision loses.
 _CODE_WIDTH = 5e34
-_DTYPES: Mapping[str, type] = {"float": np.float64, "int": np.int64, "bool": np.bool_}
+_DTYPES: Mapping[str, str] = {"float": "float64", "int": "int64", "bool": "bool"}
 
 
 def numbers_from_text(text: str, *, resource: str = "", command: str = "") -> FloatArray:
@@ -30,6 +32,8 @@ def numbers_from_text(text: str, *, resource: str = "", command: str = "") -> Fl
     Raises:
         AnswerError: something between the commas is not a number.
     """
+    import numpy as np
+
     # numpy's own text reader accepts a bad end of line in silence; float() does not.
     try:
         return np.array([float(word) for word in text.split(",")], dtype=np.float64)
@@ -56,6 +60,8 @@ def numbers_from_block(
     Raises:
         AnswerError: the length is no multiple of the size of one number.
     """
+    import numpy as np
+
     size = np.dtype(dtype).itemsize
     if len(data) % size:
         raise AnswerError(
@@ -94,6 +100,8 @@ def table(
 
 def mask_codes(values: FloatArray) -> FloatArray:
     """The values with SCPI's codes as what they mean: not a number, or an infinity."""
+    import numpy as np
+
     size = np.abs(values)
     if not np.any(size > _INFINITY_CODE - _CODE_WIDTH):
         return values
@@ -183,27 +191,33 @@ def _check_names(
 
 
 def _column(column: Column, value: Any, spec: MethodSpec, driver: str) -> NDArray[Any]:
+    import numpy as np
+
     try:
         array = np.atleast_1d(np.asarray(value))
-        typed: NDArray[Any] = array.astype(_DTYPES[column.kind], casting="unsafe")
-    except (TypeError, ValueError) as exc:
+    except ValueError as exc:  # a list of lists of different length
         text = f"{driver}.{spec.name} column {column.name!r} is not {column.kind}: {exc}"
         raise DriverError(text, plugin=driver) from exc
     if array.ndim != 1 or array.dtype.kind not in "biuf":
         shape = f"{array.ndim}-dimensional {array.dtype}"
         text = f"{driver}.{spec.name} column {column.name!r} is {shape}, expected 1-d numbers"
         raise DriverError(text, plugin=driver)
+    typed: NDArray[Any] = array.astype(_DTYPES[column.kind])
     return mask_codes(typed) if column.kind == "float" else typed
 
 
 def _loose(value: Any) -> NDArray[Any]:
     """A value nobody declared: a column if it is a list, else a single value."""
+    import numpy as np
+
     array = np.asarray(value)
     return mask_codes(array.astype(np.float64)) if array.dtype.kind == "f" else array
 
 
 def join_chunks(spec: MethodSpec, chunks: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, Any]:
     """One dict of whole columns; of single values nobody declared, the last one."""
+    import numpy as np
+
     pieces: dict[str, list[NDArray[Any]]] = {c.name: [] for c in spec.columns or ()}
     for chunk in chunks:
         for name, values in chunk.items():

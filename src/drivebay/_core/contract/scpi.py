@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -203,9 +203,10 @@ class ScpiDriver(InstrumentDriver):
             LinkError: the channel failed.
         """
         _, spec = self._declared(method)
-        return join_chunks(spec, self.stream(method, params))
+        with closing(self.stream(method, params)) as chunks:
+            return join_chunks(spec, chunks)
 
-    def stream(self, method: str, params: Mapping[str, Any] | None = None) -> Iterator[Chunk]:
+    def stream(self, method: str, params: Mapping[str, Any] | None = None) -> Generator[Chunk]:
         """Measure, and give the points as they are taken.
 
         The parameters are checked at the call, the measurement starts with the first chunk asked
@@ -286,8 +287,9 @@ class ScpiDriver(InstrumentDriver):
     ) -> FloatArray:
         """Ask for numbers; an array of ``columns`` rows, to be unpacked into as many names.
 
-        In binary where blocks get through the link and it is known where they end, else as text. SCPI's codes for "not a number"
-        and infinity come back as such. Binary numbers have single precision (24 bits, 7 digits).
+        In binary where blocks get through the link and it is known where they end, else as text.
+        SCPI's codes for "not a number" and infinity come back as such. Binary numbers have single
+        precision (24 bits, 7 digits).
 
         Args:
             command: the question, such as ``":READ?"``.
@@ -344,17 +346,20 @@ class ScpiDriver(InstrumentDriver):
             )
 
     @contextmanager
-    def output(self, *, on: str | Sequence[str], off: str | Sequence[str]) -> Generator[None]:
+    def output(
+        self, *, on: str | Sequence[str], off: str | Sequence[str], query: str | None = None
+    ) -> Generator[None]:
         """Have an output on inside the ``with``, and off afterwards, whatever happened.
 
         ``off`` is written before anything is asked: after an abort, on a link that is out of step,
-        and on a new link of the driver's own if the old one is lost. Then :attr:`output_query` is
-        asked, where there is one. Problems of switching off are notes on the error that was there
-        first.
+        and on a new link of the driver's own if the old one is lost. Then it is asked whether that
+        worked. Problems of switching off are notes on the error that was there first.
 
         Args:
             on: commands that switch on.
             off: commands that switch off.
+            query: asks whether this output is on; by default :attr:`output_query`, once the last
+                output that was switched on goes off. Empty asks nothing.
 
         Raises:
             InstrumentError: the instrument says that the output is still on.
@@ -366,11 +371,11 @@ class ScpiDriver(InstrumentDriver):
             self.write(*((on,) if isinstance(on, str) else on))
             yield
         except BaseException as first:
-            for problem in self._switch_off(commands, halt=True):
+            for problem in self._switch_off(commands, query, halt=True):
                 first.add_note(f"while switching off: {type(problem).__name__}: {problem}")
             raise
         else:
-            problems = self._switch_off(commands, halt=False)
+            problems = self._switch_off(commands, query, halt=False)
             if problems:
                 raise problems[0]
         finally:
@@ -480,8 +485,8 @@ class ScpiDriver(InstrumentDriver):
                 )
             yield from self._chunks(spec, produced)
             if self._stop.asked:
-                self.checkpoint()
-                raise AbortedError  # the driver swallowed it; it still was not a whole measurement
+                # The driver swallowed it, or was past its last chunk: not a whole measurement.
+                raise AbortedError
         finally:
             self._stop.end()
 
@@ -492,6 +497,7 @@ class ScpiDriver(InstrumentDriver):
                 yield check_chunk(spec, chunk, name)
                 if self._stop.asked:
                     self._tell(produced)
+                    return
         finally:
             close = getattr(produced, "close", None)
             if close is not None:
@@ -505,7 +511,8 @@ class ScpiDriver(InstrumentDriver):
             throw = getattr(produced, "throw", None)
             if throw is None:
                 raise
-            throw(aborted)
+            with suppress(StopIteration):
+                throw(aborted)
 
     # -- making safe ------------------------------------------------------------------------------
 
@@ -528,33 +535,38 @@ class ScpiDriver(InstrumentDriver):
                 problems.append(exc)
         return problems
 
-    def _switch_off(self, off: Sequence[str], *, halt: bool) -> list[DrivebayError]:
+    def _switch_off(
+        self, off: Sequence[str], query: str | None, *, halt: bool
+    ) -> list[DrivebayError]:
         """Everything that went wrong while switching off; the link may be in any state."""
         link = self._link
         if link is None:
             return [LinkLostError("not connected any more", resource=self.resource_name)]
+        if query is None:
+            query = self.output_query if len(self._armed) == 1 else ""
         problems = self._halt(link) if halt else []
         problems += self._send_off(link, off)
         if not link.closed:
-            return problems + self._still_on(link)
+            return problems + self._still_on(link, query)
         if self._lent:
             return problems
         try:
             with open_link(self.resource_name, timeout_s=self.safe_timeout_s) as fresh:
-                return self._halt(fresh) + self._send_off(fresh, off) + self._still_on(fresh)
+                told = self._halt(fresh) + self._send_off(fresh, off)
+                return told + self._still_on(fresh, query)
         except DrivebayError as exc:
             return [*problems, exc]
 
-    def _still_on(self, link: Link) -> list[DrivebayError]:
-        if not self.output_query:
+    def _still_on(self, link: Link, query: str) -> list[DrivebayError]:
+        if not query:
             return []
         try:
-            on = self._is_on(link.query(self.output_query, timeout_s=self.safe_timeout_s))
+            on = self._is_on(link.query(query, timeout_s=self.safe_timeout_s))
         except LinkError as exc:
             return [exc]
         if not on:
             return []
-        text = f"{self.resource_name} says that its output is still on ({self.output_query})"
+        text = f"{self.resource_name} says that its output is still on ({query})"
         return [InstrumentError(text, resource=self.resource_name)]
 
     @staticmethod

@@ -60,8 +60,8 @@ class Keithley2400(ScpiDriver):
         # The output comes on at 0 V: a level left from before must not reach the device. The
         # lowest range takes any compliance; source range and compliance exclude each other (18-62).
         self.write(":SOUR:FUNC VOLT", ":SOUR:VOLT:MODE FIX", ":SOUR:VOLT 0", ":SOUR:VOLT:RANG 0.2")
-        # Voltage and current from one trigger (section 18, "SENSe1 subsystem", concurrent functions):
-        # in compliance the voltage is not the level.
+        # Voltage and current from one trigger (section 18, "SENSe1 subsystem"): in compliance the
+        # voltage is not the level.
         self.write(":SENS:FUNC:CONC ON", ':SENS:FUNC:OFF "RES"', ':SENS:FUNC "VOLT","CURR"')
         self.write(":SENS:CURR:RANG:AUTO ON", f":SENS:CURR:PROT {p.compliance_a!r}")
         if p.sense_range_a is not None:
