@@ -19,7 +19,7 @@ from drivebay._core.runs import fileformat
 from drivebay._core.runs.run import Run
 
 KINDS = ("csv", "json")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = ("=", "+", "-", "@")  # a column's name has no tab or line end
 _ROWS_A_STEP = 10_000
 
 

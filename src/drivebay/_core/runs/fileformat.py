@@ -64,7 +64,7 @@ def columns_of(given: Sequence[Any]) -> tuple[StoredColumn, ...]:
     """Return columns from ``(name, unit, kind)`` tuples or from objects with these attributes.
 
     Raises:
-        RunError: a name twice or empty, or a kind that is not float, int or bool.
+        RunError: a name twice, empty or unprintable, or a kind that is not float, int or bool.
     """
     columns = []
     for item in given:
@@ -76,6 +76,8 @@ def columns_of(given: Sequence[Any]) -> tuple[StoredColumn, ...]:
         if column.kind not in _DTYPES:
             kinds = ", ".join(_DTYPES)
             raise RunError(f"column {column.name!r} is of kind {column.kind!r}; kinds are {kinds}")
+        if not (column.name + column.unit).isprintable():
+            raise RunError(f"column {column.name!r} [{column.unit!r}] has unprintable characters")
         columns.append(column)
     names = [column.name for column in columns]
     if len(set(names)) != len(names) or "" in names:
@@ -163,7 +165,7 @@ def store_errors(path: Path, doing: str) -> Iterator[None]:
     """Turn what SQLite and the system raise into StoreError with the file's name."""
     try:
         yield
-    except (sqlite3.Error, OSError) as exc:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:  # the last: damaged text
         if isinstance(exc, StoreError):
             raise
         raise StoreError(f"cannot {doing} {path}: {exc}") from exc
@@ -244,6 +246,11 @@ def check_format(database: sqlite3.Connection, path: Path) -> None:
             f"{path} has run format {version}; this version of Drivebay reads formats 1 to"
             f" {FORMAT_VERSION}"
         )
+
+
+def is_one_file(database: sqlite3.Connection) -> bool:
+    """Whether a run's write-ahead log has been folded into its file."""
+    return bool(database.execute("PRAGMA journal_mode").fetchone() != ("wal",))
 
 
 def read_texts(database: sqlite3.Connection, path: Path, table: str, key: str) -> dict[str, str]:

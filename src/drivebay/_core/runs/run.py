@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 _PREVIEW_ROWS = 5
+_CHUNK_FIELDS = "number, first_row, rows, time_ns, crc32, data"
 _END_FIELDS = "state, reason, ended_at, time_ns, chunks, rows"
 
 
@@ -44,6 +45,7 @@ class Run:
         provenance: whatever else was recorded about how the data came to be.
         started_at: UTC, ISO 8601, microseconds: ``2026-11-22T23:15:02.123456+00:00``.
         writer: process, machine and versions that wrote it.
+        is_one_file: when it was opened it had no log beside it, so that it could be copied.
     """
 
     def __init__(self, path: Path | str, *, damage: str | None = None) -> None:
@@ -62,12 +64,14 @@ class Run:
         self.parameters: dict[str, Any] = {}
         self.provenance: dict[str, Any] = {}
         self.writer: dict[str, Any] = {}
+        self.is_one_file = False
         self._columns: tuple[fileformat.StoredColumn, ...] = ()
         self._state = "" if damage is None else "damaged"
         self._reason = damage
         self._end: tuple[str, int, int, int] | None = None  # ended_at, time_ns, chunks, rows
         self._parts: list[dict[str, Array]] = []
         self._parts_rows = 0
+        self._next_chunk = 0
         if damage is None:
             self._read_head()
 
@@ -88,6 +92,12 @@ class Run:
         """Why the run is not ``done``; None when it is, or while it is running."""
         self._refresh()
         return self._reason
+
+    @property
+    def interruption(self) -> str:
+        """What is said of this run if its writer is gone."""
+        who = f"process {self.writer.get('pid')} on {self.writer.get('host')}"
+        return f"{who} stopped writing without an end"
 
     @property
     def ended_at(self) -> str | None:
@@ -318,6 +328,7 @@ class Run:
 
     def _read_head(self) -> None:
         with self._reading() as database:
+            self.is_one_file = fileformat.is_one_file(database)
             texts = fileformat.read_texts(database, self.path, "header", "key")
         missing = {"run", "plugin", "identity", "parameters", "provenance"} - set(texts)
         if missing:
@@ -344,8 +355,7 @@ class Run:
         # The end is stored before the lock is given up: look again before calling it interrupted.
         elif not self._read_ending():
             self._state = "interrupted"
-            who = f"process {self.writer.get('pid')} on {self.writer.get('host')}"
-            self._reason = f"{who} stopped writing without an end"
+            self._reason = self.interruption
 
     def _read_ending(self) -> bool:
         with self._reading() as database:
@@ -373,31 +383,38 @@ class Run:
         self._refresh()
         with self._reading() as database:
             self._columns = self._columns or self._stored_columns(database)
-            query = "SELECT number FROM chunks WHERE first_row >= ? ORDER BY number"
-            for (number,) in database.execute(query, (self._parts_rows,)).fetchall():
-                part = self._chunk(database, number, first_row=self._parts_rows)
-                self._parts.append(part)
-                self._parts_rows += len(next(iter(part.values())))
+            query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number >= ? ORDER BY number"
+            rows = iter(database.execute(query, (self._next_chunk,)))
+            while row := self._fetch(rows):
+                if row[:2] != (self._next_chunk, self._parts_rows):
+                    raise StoreError(
+                        f"{self.path}: expected chunk {self._next_chunk} at row"
+                        f" {self._parts_rows}, found chunk {row[0]} at row {row[1]}"
+                    )
+                self._parts.append(self._decode(row))
+                self._next_chunk, self._parts_rows = row[0] + 1, row[1] + row[2]
         if self._end and self._parts_rows != self._end[3]:
             raise StoreError(
                 f"{self.path} is damaged: {self._parts_rows} rows are left of {self._end[3]}"
             )
 
-    def _chunk(
-        self, database: sqlite3.Connection, number: int, first_row: int | None = None
-    ) -> dict[str, Array]:
-        query = "SELECT first_row, rows, time_ns, crc32, data FROM chunks WHERE number = ?"
-        place = f"{self.path}: chunk {number}"
+    def _fetch(self, rows: Iterator[Any]) -> Any:
+        with fileformat.store_errors(self.path, f"read chunk {self._next_chunk} of"):
+            return next(rows, None)
+
+    def _chunk(self, database: sqlite3.Connection, number: int) -> dict[str, Array]:
+        query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number = ?"
         with fileformat.store_errors(self.path, f"read chunk {number} of"):
-            first, rows, time_ns, crc, data = database.execute(query, (number,)).fetchone()
+            return self._decode(database.execute(query, (number,)).fetchone())
+
+    def _decode(self, row: Any) -> dict[str, Array]:
+        number, first, rows, time_ns, crc, data = row
         try:
             right = fileformat.chunk_crc32(number, first, rows, time_ns, data) == crc
         except (TypeError, struct.error):  # a field that is not even of its type
             right = False
         if not right or len(data) != rows * fileformat.row_bytes(self._columns):
-            raise StoreError(f"{place} is damaged: its checksum does not match")
-        if first_row is not None and first != first_row:
-            raise StoreError(f"{place} begins at row {first}; expected row {first_row}")
+            raise StoreError(f"{self.path}: chunk {number} is damaged: its checksum does not match")
         return fileformat.decode(self._columns, rows, data)
 
 

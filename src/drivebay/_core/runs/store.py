@@ -139,8 +139,7 @@ class RunStore:
             path = self._path(self.resolve(str(name)))
         elif not path.is_file():
             raise RunNotFoundError(f"no run file {str(path)!r}")
-        tidy_left_over(path)
-        return Run(path)
+        return _open_tidied(path, path.with_suffix(fileformat.LOCK_SUFFIX).exists())
 
     def resolve(self, name: str) -> str:
         """Return the id that ``name`` (see :meth:`open`) stands for.
@@ -202,12 +201,12 @@ class RunStore:
 
     def _look(self, name: str, unfinished: set[str]) -> Run:
         path = self._path(name)
-        if name in unfinished:
-            tidy(path)
         try:
-            return Run(path)
+            run = _open_tidied(path, name in unfinished)
+            len(run)  # reads its end too, so that nothing a listing shows can raise later
         except StoreError as exc:
             return Run(path, damage=str(exc))
+        return run
 
     def _reserve(self) -> tuple[str, datetime, holder.Holder]:
         """Return a new id, its time and its lock; two processes never get the same."""
@@ -229,10 +228,15 @@ class RunStore:
         return f"{self.folder} holds {', '.join(ids[:_SOME])}{more}"
 
 
-def tidy_left_over(path: Path) -> None:
-    """Make one file of ``path`` if a lock or a log lies beside it and nobody holds it."""
-    if any(path.with_suffix(ending).exists() for ending in _LEFT_OVERS):
+def _open_tidied(path: Path, unfinished: bool) -> Run:
+    """Open a run; first make one file of it if its writer (or the last reader) left it in more."""
+    if unfinished:
         tidy(path)
+    run = Run(path)
+    if run.is_one_file:
+        return run
+    tidy(path)
+    return Run(path)
 
 
 def _new_id() -> tuple[str, datetime]:

@@ -17,6 +17,7 @@ from drivebay._core.runs import fileformat, holder, plain
 from drivebay._core.runs.run import Run
 
 ENDINGS = ("done", "aborted", "failed")
+_INSERT_CHUNK = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)"
 _SEAL_WAIT_S = 2.0  # for readers of the run to finish their look before its two files become one
 _SEAL_STEP_S = 0.01
 
@@ -87,13 +88,12 @@ class RunWriter:
                 return
             number, first, time_ns = self._chunks, self._rows, self._now_ns()
             crc = fileformat.chunk_crc32(number, first, rows, time_ns, data)
-            with self._step("append to"):
-                if not self._columns:
-                    self._put_header("columns", fileformat.columns_text(columns))
-                self._database.execute(
-                    "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)",
-                    (number, first, rows, time_ns, crc, data),
-                )
+            row = (number, first, rows, time_ns, crc, data)
+            with fileformat.store_errors(self.path, "append to"):
+                if self._columns:  # one statement is a transaction of its own
+                    self._database.execute(_INSERT_CHUNK, row)
+                else:
+                    self._append_first(columns, row)
             self._columns = columns
             self._chunks, self._rows = number + 1, first + rows
 
@@ -200,11 +200,17 @@ class RunWriter:
                     self._database.execute("ROLLBACK")
                 raise
 
-    def _put_header(self, key: str, text: str) -> None:
-        self._database.execute(
-            "INSERT OR REPLACE INTO header VALUES (?, ?, ?)",
-            (key, text, fileformat.text_crc32(key, text)),
-        )
+    def _append_first(
+        self, columns: tuple[fileformat.StoredColumn, ...], row: tuple[Any, ...]
+    ) -> None:
+        """Store the columns that the first chunk has shown, together with it."""
+        text = fileformat.columns_text(columns)
+        with self._step("append to"):
+            self._database.execute(
+                "INSERT OR REPLACE INTO header VALUES ('columns', ?, ?)",
+                (text, fileformat.text_crc32("columns", text)),
+            )
+            self._database.execute(_INSERT_CHUNK, row)
 
 
 def _put_ending(
@@ -230,6 +236,7 @@ def _become_one_file(database: sqlite3.Connection) -> bool:
     :func:`tidy` tries again when a store next meets it.
     """
     deadline = time.monotonic() + _SEAL_WAIT_S
+    database.execute("PRAGMA busy_timeout = 0")
     pause = threading.Event()
     while True:
         try:
@@ -256,7 +263,7 @@ def tidy(path: Path) -> None:
     if lock is None:
         return
     try:
-        with contextlib.suppress(sqlite3.Error), fileformat.reading(path):
+        with fileformat.reading(path):
             pass  # refuses what is no run of ours before anything is written to it
         database = fileformat.connect_writer(path)
         try:
@@ -279,4 +286,4 @@ def _note_interruption(database: sqlite3.Connection, path: Path) -> None:
         "SELECT count(*), coalesce(sum(rows), 0) FROM chunks"
     ).fetchone()
     ended_at = datetime.fromisoformat(run.started_at) + timedelta(microseconds=last / 1000)
-    _put_ending(database, "interrupted", run.reason, ended_at, last, chunks, rows)
+    _put_ending(database, "interrupted", run.interruption, ended_at, last, chunks, rows)
