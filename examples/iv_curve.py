@@ -1,29 +1,29 @@
-"""Sweep whatever is connected and can do it; keep the run, the numbers as CSV and the plot.
+"""Sweep an instrument, whichever it is; keep the run, some numbers and the plot.
 
-Set DRIVEBAY_RESOURCES to the address of an instrument, or of a simulated one:
-``drivebay sim keithley2400 --device diode`` prints it.
+``python examples/iv_curve.py RESOURCE``, where ``drivebay find`` lists the resources, and
+``drivebay sim keithley2400 --device diode`` plays an instrument and prints its own.
 """
+
+import sys
 
 from drivebay import Bay
 
 
-def main() -> None:
+def main(resource: str) -> None:
     with Bay() as bay:
-        usable = [found for found in bay.find() if found.plugin]
-        if not usable:
-            raise SystemExit("no instrument with a driver; see `drivebay find`")
-        print(f"using {usable[0].resource} through {usable[0].plugin}")
-
-        with bay.open(usable[0].resource) as smu:
+        found = bay.find([resource])[0]
+        for candidate in found.candidates:
+            print(candidate.plugin, *candidate.why, *candidate.why_not, sep="; ")
+        with bay.open(resource) as smu:
             run = smu.iv_sweep(start_v=0, stop_v=0.8, points=81, compliance_a=0.1)
 
         print(f"run {run.id}: {run.state}, {len(run)} points")
-        run.plot("iv_curve.png")
         for voltage_v, current_a in zip(
             run["voltage_v"][::10], run["current_a"][::10], strict=True
         ):
             print(f"{voltage_v:8.3f} V {current_a:12.4e} A")
+        run.plot("iv_curve.png")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

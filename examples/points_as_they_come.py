@@ -1,14 +1,15 @@
 """Watch a sweep while it runs and stop it when enough is seen; the points so far are kept.
 
-Set DRIVEBAY_RESOURCES to the address of an instrument, or of a simulated one:
-``drivebay sim keithley2400 --device diode`` prints it.
+``python examples/points_as_they_come.py RESOURCE``; see ``iv_curve.py``.
 """
+
+import sys
 
 from drivebay import AbortedError, Bay
 
 
-def main() -> None:
-    with Bay() as bay, bay.open(bay.find()[0].resource) as smu:
+def main(resource: str) -> None:
+    with Bay() as bay, bay.open(resource) as smu:
         stream = smu.stream("iv_sweep", start_v=0, stop_v=0.8, points=401, compliance_a=0.1)
         try:
             for chunk in stream:
@@ -23,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
