@@ -19,6 +19,7 @@ from drivebay._core.errors import Diagnostic, ManifestError
 from drivebay._core.manifest import reader
 from drivebay._core.manifest.fields import FIELDS, SEED_FIELDS, check_fields
 from drivebay._core.manifest.grammar import kind_of
+from drivebay._core.manifest.quick import scan
 from drivebay._core.manifest.reader import Problem
 
 _NO_CLASS_NEEDED = frozenset({"driver_class"})
@@ -163,8 +164,10 @@ class PluginMetadata:
         if self.is_sealed:
             return self
         twin = object.__new__(type(self))
-        twin.__dict__.update((key, _sealed(value)) for key, value in self.__dict__.items())
-        twin.__dict__["_sealed"] = True
+        own = twin.__dict__
+        for key, value in self.__dict__.items():
+            own[key] = value if type(value) is str or value is None else _sealed(value)
+        own["_sealed"] = True
         return twin
 
     @property
@@ -182,6 +185,7 @@ _SCALAR_DEFAULTS = {
     if item.default_factory is MISSING
 }
 _NO_DEFAULT = object()
+_ATOMS = frozenset({str, int, float, bool})
 _DEFAULTS = {
     item.name: item.default if item.default_factory is MISSING else item.default_factory()
     for item in fields(PluginMetadata)
@@ -281,6 +285,12 @@ def metadata_from_plain(plain: Mapping[str, Any], sealed: bool = True) -> Plugin
 def _read(
     cls: type[_Metadata], data: bytes, path: str, optional: frozenset[str]
 ) -> tuple[_Metadata | None, tuple[Diagnostic, ...]]:
+    if (quick := scan(data)) is not None:
+        found: list[Problem] = []
+        values, extensions = check_fields(quick, found, optional)
+        if not found:
+            return _build(cls, values, extensions), ()
+        # Something is wrong or odd: read it again with the place of everything.
     root, problems = reader.compose(data)
     if root is None:
         return None, _diagnostics(problems, None, path)
@@ -291,8 +301,8 @@ def _read(
     values, extensions = check_fields(raw, problems, optional)
     if not problems:
         return _build(cls, values, extensions), ()
-    found = _diagnostics(problems, root, path)
-    return (None if _refused(problems) else _build(cls, values, extensions)), found
+    metadata = None if _refused(problems) else _build(cls, values, extensions)
+    return metadata, _diagnostics(problems, root, path)
 
 
 def _raw_values(root: yaml.MappingNode, size: int, problems: list[Problem]) -> dict[str, Any]:
@@ -362,8 +372,10 @@ def _thawed(value: Any) -> Any:
 
 def _sealed(value: Any) -> Any:
     """A deep copy that refuses edits."""
+    if value is None or type(value) in _ATOMS:
+        return value
     if isinstance(value, dict):
-        return SealedDict((key, _sealed(item)) for key, item in value.items())
+        return SealedDict({key: _sealed(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return SealedList(_sealed(item) for item in value)
+        return SealedList([_sealed(item) for item in value])
     return value

@@ -50,6 +50,7 @@ _WORDS: dict[str, bool | None] = {
 }
 
 Where = tuple[str | int, ...]
+WILD = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,22 +255,32 @@ def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | No
 
 
 def _typed_scalar(node: yaml.ScalarNode, problems: list[Problem]) -> Any:
-    text = node.value
+    value = typed_text(node.value)
+    if value is WILD:
+        message = f"number {node.value[:40]!r} is not finite or has more digits than it can need"
+        problems.append(Problem("M041", message, mark=_mark(node.start_mark)))
+    return value
+
+
+def typed_text(text: str) -> Any:
+    """An unquoted scalar as JSON would have it: number, true, false, null, or else text.
+
+    WILD stands for a number that is not finite or has more digits than any measurement can need.
+    """
     if text in _WORDS:
         return _WORDS[text]
     match = _number.fullmatch(text)
     if match is None:
-        if _long_number.fullmatch(text):
-            message = f"number {text[:40]!r} has more digits than a measurement can need"
-            problems.append(Problem("M041", message, mark=_mark(node.start_mark)))
-        return text
+        return WILD if _long_number.fullmatch(text) else text
     if match[2] is None and match[3] is None:
         return int(text)
     number = float(text)
-    if not isfinite(number):
-        message = f"number {text!r} is too large to be finite"
-        problems.append(Problem("M041", message, mark=_mark(node.start_mark)))
-    return number
+    return number if isfinite(number) else WILD
+
+
+def has_control(data: bytes) -> bool:
+    """Whether there is a control character in the bytes, other than tab and line break."""
+    return _control.search(data) is not None
 
 
 def _bytes_problem(data: bytes) -> Problem | None:
