@@ -30,6 +30,7 @@ class BusyLink:
         self.trouble: dict[str, list[BaseException]] = {}
         self.output = "0"
         self.clears = 0
+        self.mute = False
 
     def _note(self, command: str) -> None:
         self.sent.append(command)
@@ -45,12 +46,14 @@ class BusyLink:
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         self._note(command)
-        if command == ":OUTP?":
-            return self.output
-        if command == ":READ?":
-            self.reading.set()
-            if not self.aborted.wait(10):
-                raise AssertionError("nobody aborted")
+        return self.output if command == ":OUTP?" else "1,2"
+
+    def read(self, *, timeout_s: float | None = None) -> str:
+        self.reading.set()
+        if not self.aborted.wait(timeout_s):
+            raise LinkTimeoutError("no answer yet")
+        if self.mute:
+            raise LinkTimeoutError("no answer any more")
         return "1,2"
 
     def interrupt(self) -> bool:
@@ -222,8 +225,11 @@ def test_a_lent_link_that_is_lost_is_told_and_not_replaced():
 # -- aborts ---------------------------------------------------------------------------------------
 
 
-def test_an_abort_from_another_thread_goes_out_while_a_question_waits():
+@pytest.mark.parametrize("mute", [False, True])
+def test_an_abort_from_another_thread_goes_out_while_a_question_waits(mute):
     smu, link = made()
+    link.mute = mute
+    link.timeout_s = 3600.0
 
     def stop() -> None:
         link.reading.wait(10)

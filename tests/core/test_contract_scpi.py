@@ -42,6 +42,11 @@ class ScriptedLink:
         trouble = self.answers.get(f"write {command}")
         if isinstance(trouble, BaseException):
             raise trouble
+        self.asked = command
+
+    def read(self, *, timeout_s: float | None = None) -> Any:
+        self.sent.pop()
+        return self.query(self.asked)
 
     def query(self, command: str, *, timeout_s: float | None = None) -> Any:
         self.sent.append(command)

@@ -1,8 +1,8 @@
 """The driver contract: the line past which plugin code exists.
 
 ``interface`` holds the ten methods and ``driver_plugin``, ``declared`` the ``@method`` mark,
-``readout`` what turns bytes into numbers, ``stopping`` the abort, ``scpi`` the class that most
-drivers derive from. Never loads a plugin and never looks for one.
+``readout`` what turns bytes into numbers, ``stopping`` the abort, ``conversation`` the talking, and
+``scpi`` the class that most drivers derive from. Never loads a plugin and never looks for one.
 """
 
 from __future__ import annotations
