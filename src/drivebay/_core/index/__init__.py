@@ -24,7 +24,18 @@ from drivebay._core.index.compat import (
     python_problem,
     static_problem,
 )
-from drivebay._core.index.sources import CacheFile, Record, Scan, SeenFile, Source, scan
+from drivebay._core.index.folders import searched_folders
+from drivebay._core.index.sources import (
+    CacheFile,
+    Record,
+    Scan,
+    SeenFile,
+    Source,
+    claims_in_manifest,
+    claims_in_source,
+    read_file,
+    scan,
+)
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -37,6 +48,8 @@ __all__ = [
     "Scan",
     "SeenFile",
     "Source",
+    "claims_in_manifest",
+    "claims_in_source",
     "line_of_key",
     "maker_agrees",
     "missing_dependencies",
@@ -46,7 +59,9 @@ __all__ = [
     "parse_idn",
     "parse_platform_version",
     "python_problem",
+    "read_file",
     "scan",
+    "searched_folders",
     "static_problem",
     "winners",
 ]

@@ -5,16 +5,15 @@ plugins that claim one model are a conflict that can be seen, and the choice bet
 the same; an exact claim beats a wildcard, a user's pin beats both. Never guesses: a model nobody
 claims has no plugin, and a maker that contradicts the manifest is a reason against it.
 
-Readers need no lock: a catalog is never changed after it is built.
+Readers need no lock: a catalog never changes its answers, it only works them out when asked.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from fnmatch import translate
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 from packaging.version import InvalidVersion, Version
@@ -23,7 +22,6 @@ from drivebay._core.index.compat import static_problem
 from drivebay._core.index.sources import Record
 
 _WILDCARD: Final = re.compile(r"[*?\[]")
-_MODEL_WORD: Final = re.compile(r"^model[\s:_-]*", re.IGNORECASE)
 _COMPANY_WORDS: Final = frozenset(
     {"ag", "and", "co", "company", "corp", "corporation", "electronics", "gmbh", "inc"}
     | {"incorporated", "instrument", "instruments", "international", "limited", "llc", "ltd"}
@@ -87,9 +85,13 @@ def normal_model(text: str) -> str:
     >>> normal_model(" MODEL 2400 ") == normal_model("2400")
     True
     """
-    return " ".join(_MODEL_WORD.sub("", text.strip()).split()).casefold()
+    text = text.strip().casefold()
+    if text[:5] == "model":
+        text = text[5:].lstrip(" \t:_-")
+    return " ".join(text.split()) if " " in text else text
 
 
+@lru_cache(maxsize=4096)
 def normal_maker(text: str) -> str:
     """Return a maker's look-up form, so that renamed and abbreviated companies meet.
 
@@ -102,20 +104,23 @@ def normal_maker(text: str) -> str:
     return _MAKER_ALIASES.get(name, _MAKER_ALIASES.get(kept[0], name) if kept else name)
 
 
-@dataclass(frozen=True, slots=True)
 class _Pattern:
-    text: str
-    prefix: str
-    record: Record
-    match: Callable[[str], object]
+    """A wildcard in a manifest; its expression is compiled when its literal start first fits."""
 
+    def __init__(self, text: str, record: Record) -> None:
+        found = _WILDCARD.search(text)
+        self.text = text
+        self.prefix = text[: found.start()] if found else text
+        self.record = record
 
-def _pattern(text: str, record: Record) -> _Pattern:
-    found = _WILDCARD.search(text)
-    prefix = text[: found.start()] if found else text
-    if text == prefix + "*":
-        return _Pattern(text, prefix, record, lambda _model: True)
-    return _Pattern(text, prefix, record, re.compile(translate(text)).match)
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        return re.compile(translate(self.text))
+
+    def match(self, text: str) -> bool:
+        if self.text[len(self.prefix) :] == "*":
+            return True  # by far the most common form, and the caller has compared the start
+        return self._expression.match(text) is not None
 
 
 class Catalog:
@@ -125,6 +130,7 @@ class Catalog:
         self.records: dict[str, Record] = {record.key: record for record in records}
         self.platform = platform
         self._pins = {normal_model(model): plugin for model, plugin in pins.items()}
+        self._answers: tuple[frozenset[str], dict[str, str]] | None = None
 
     @cached_property
     def _good(self) -> list[Record]:
@@ -143,11 +149,10 @@ class Catalog:
         """Normal model -> records that claim it word for word, the best first."""
         found: dict[str, list[Record]] = {}
         for record in self._good:
-            for model in record.body.models:
+            # Two spellings of one model in one manifest are one claim.
+            for model in dict.fromkeys(map(normal_model, record.body.models)):
                 if not _WILDCARD.search(model):
-                    claims = found.setdefault(normal_model(model), [])
-                    if record not in claims:
-                        claims.append(record)
+                    found.setdefault(model, []).append(record)
         return {
             model: tuple(claims) if len(claims) == 1 else self._ranked(model, claims)
             for model, claims in found.items()
@@ -155,13 +160,12 @@ class Catalog:
 
     @cached_property
     def best(self) -> dict[str, str]:
-        """Model, as written and in normal form -> the plugin that answers for it."""
+        """Model, in normal form and as written -> the plugin that answers for it."""
         names = {model: records[0].name for model, records in self.exact.items()}
         for record in self._good:
             for model in record.body.models:
-                chosen = names.get(normal_model(model))
-                if chosen is not None:
-                    names.setdefault(model, chosen)
+                if model not in names and not _WILDCARD.search(model):
+                    names[model] = names[normal_model(model)]
         return names
 
     @cached_property
@@ -179,7 +183,7 @@ class Catalog:
         for record in self._good:
             for model in record.body.models:
                 if _WILDCARD.search(model):
-                    pattern = _pattern(normal_model(model), record)
+                    pattern = _Pattern(normal_model(model), record)
                     found.setdefault(pattern.prefix, []).append(pattern)
         return found
 
@@ -188,16 +192,18 @@ class Catalog:
         found: dict[str, list[_Pattern]] = {}
         for record in self._good:
             for text in record.body.idn_patterns:
-                pattern = _pattern(text.casefold(), record)
+                pattern = _Pattern(text.casefold(), record)
                 found.setdefault(pattern.prefix, []).append(pattern)
         return found
 
     @cached_property
-    def _longest(self) -> tuple[int, int]:
-        return (
-            max(map(len, self._wildcards), default=-1),
-            max(map(len, self._idn_patterns), default=-1),
-        )
+    def _model_starts(self) -> list[int]:
+        """Lengths of the wildcards' literal starts, the longest (most specific) first."""
+        return sorted({len(prefix) for prefix in self._wildcards}, reverse=True)
+
+    @cached_property
+    def _idn_starts(self) -> list[int]:
+        return sorted({len(prefix) for prefix in self._idn_patterns}, reverse=True)
 
     # -- choosing ----------------------------------------------------------------------------
 
@@ -229,11 +235,11 @@ class Catalog:
         found: dict[str, tuple[Record, str]] = {}
         for record in self.exact.get(model, ()):
             found.setdefault(record.key, (record, f"declares model {model.upper()!r}"))
-        for why, patterns, text, longest in (
-            ("model", self._wildcards, model, self._longest[0]),
-            ("*IDN?", self._idn_patterns, idn, self._longest[1]),
+        for why, patterns, text, starts in (
+            ("model", self._wildcards, model, self._model_starts),
+            ("*IDN?", self._idn_patterns, idn, self._idn_starts),
         ):
-            for pattern in _matching(patterns, text, longest):
+            for pattern in _matching(patterns, text, starts):
                 reason = f"its {why} pattern {pattern.text!r} matches"
                 found.setdefault(pattern.record.key, (pattern.record, reason))
         pinned = self._pins.get(model)
@@ -261,6 +267,37 @@ class Catalog:
                 return found
         return []
 
+    def answers(self, blocked: frozenset[str]) -> dict[str, str]:
+        """Return :attr:`best` without the plugins that may not answer now."""
+        held = self._answers
+        if held is None or held[0] != blocked:
+            best = self.best
+            if blocked:
+                best = {model: name for model, name in best.items() if name not in blocked}
+            self._answers = held = (blocked, best)
+        return held[1]
+
+    def first(self, text: str, blocked: frozenset[str]) -> str | None:
+        """Return the best plugin for a model or an ``*IDN?`` reply that is not blocked.
+
+        The same answer as the first of :meth:`resolve`, without making the list, since programs
+        ask this for every instrument they see.
+        """
+        if not self._pins:
+            maker, _, rest = text.partition(",")
+            model = normal_model(rest.partition(",")[0] if rest else text)
+            maker = maker if rest else ""
+            for record in self.exact.get(model, ()):
+                if record.claim.name not in blocked and _serves(record, maker):
+                    return record.claim.name
+            for pattern in _matching(self._wildcards, model, self._model_starts):
+                if pattern.record.claim.name not in blocked and _serves(pattern.record, maker):
+                    return pattern.record.claim.name
+        for record, _ in self.resolve(text):
+            if record.claim.name not in blocked:
+                return record.claim.name
+        return None
+
     def conflicts(self, usable: Callable[[Record], bool]) -> tuple[Conflict, ...]:
         """Return the models that more than one usable plugin claims for the same maker."""
         found = []
@@ -276,7 +313,13 @@ class Catalog:
 
 def maker_agrees(record: Record, maker: str) -> bool:
     """Tell whether a record may serve ``maker`` (normal form); undeclared makers agree with all."""
-    return not maker or not record.body.makers or maker in map(normal_maker, record.body.makers)
+    makers = record.body.makers
+    return not maker or not makers or maker in map(normal_maker, makers)
+
+
+def _serves(record: Record, maker: str) -> bool:
+    """:func:`maker_agrees` for a maker as the instrument spells it."""
+    return not record.body.makers or maker_agrees(record, normal_maker(maker) if maker else "")
 
 
 def _same_makers(one: Record, other: Record) -> bool:
@@ -296,12 +339,11 @@ def _spellings(maker: str, model: str) -> Iterable[tuple[str, str]]:
         yield maker, plain
 
 
-def _matching(patterns: dict[str, list[_Pattern]], text: str, longest: int) -> Iterable[_Pattern]:
-    if longest < 0:
-        return
-    # The longest literal start is the most specific claim, so it is asked first.
-    for length in range(min(longest, len(text)), -1, -1):
-        for pattern in patterns.get(text[:length], ()):
+def _matching(
+    patterns: dict[str, list[_Pattern]], text: str, starts: list[int]
+) -> Iterable[_Pattern]:
+    for length in starts:
+        for pattern in patterns.get(text[:length], ()) if length <= len(text) else ():
             if pattern.match(text):
                 yield pattern
 
