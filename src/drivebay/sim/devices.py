@@ -185,8 +185,13 @@ class Diode(Device):
         a, sat, rs, rsh = self._law()
         if not math.isinf(rsh):
             drive = rsh * (current_a + sat)
-            w = lambert_w_of_exp(math.log(sat) + math.log(rsh / a) + drive / a)
-            return drive - a * w + current_a * rs
+            offset = math.log(sat) + math.log(rsh / a)
+            exponent = offset + drive / a
+            w = lambert_w_of_exp(exponent)
+            # drive - a * w is the junction voltage too, but cancels once the diode conducts.
+            blocked = exponent < -12.5
+            junction_v = drive - a * w if blocked else a * (math.log(w) - offset)
+            return junction_v + current_a * rs
         ratio = current_a / sat
         if ratio <= -1.0:
             return -math.inf

@@ -22,6 +22,7 @@ from drivebay.sim.eventlog import EventLog
 from drivebay.sim.instrument import ScpiInstrument
 from drivebay.sim.keithley2400 import triggering
 from drivebay.sim.keithley2400.commands import FETCH, TREE
+from drivebay.sim.keithley2400.functions import check_power, range_for
 from drivebay.sim.keithley2400.measuring import (
     COMPLIANCE,
     OVERFLOW,
@@ -225,6 +226,10 @@ class Keithley2400(ScpiInstrument):
         if not self.output_on and not s.auto_clear:
             raise ScpiError(803)
         self._levels = self._planned_levels()
+        if self.source.mode != "FIX":
+            largest = max(map(abs, self._levels))
+            limit, _ = self.meter.limit(s)
+            check_power(self, s.function, range_for(self, s.function, largest), limit)
         cycle = triggering.cycle_of(s, self.line_frequency_hz)
         self._timing = Timing(cycle.before_s, cycle.integration_s)
         per_pass = s.trigger_count
