@@ -270,6 +270,13 @@ def test_a_pattern_that_needs_backtracking_or_too_much_is_refused(pattern):
     assert codes("config_schema", {"patternProperties": {pattern: {}}}) == ["M026"]
 
 
+def test_patterns_beyond_what_compiles_quickly_are_refused():
+    many = {f"p{number}": {"pattern": f"a{{{number}}}"} for number in range(33)}
+
+    assert codes("config_schema", {"properties": many}) == ["M026"]
+    assert codes("config_schema", {"pattern": "((a|b|c){1,40}){1,40}x"}) == ["M026"]
+
+
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^[A-Z]{2,5}[0-9]*$", "(?i)gpib"])
 def test_patterns_that_run_without_backtracking_are_taken(pattern):
     assert read("config_schema", {"properties": {"a": {"pattern": pattern}}}).config_schema
