@@ -216,8 +216,28 @@ def _walk(
                 yield from _walk(f"{name} {child}", member, context)
 
 
+# What each exit code of drivebay.cli.failures tells a script.
+EXIT_CODES = {
+    "OK": "done",
+    "FAILED": "it was tried and did not work: a link, an instrument or a driver failed",
+    "USAGE": "the command, a parameter, an address or a config is wrong; nothing was sent",
+    "NOT_FOUND": "nothing is there: no instrument answers, no such plugin, driver or run",
+    "ABORTED": "somebody stopped it; the output was made safe and the points so far are kept",
+    "PLUGIN": "a plugin cannot be used; `drivebay plugins check NAME` says why",
+    "INTERNAL": "a bug of Drivebay; its traceback is in the file that is named",
+}
+
+
 def cli_page() -> str:
-    parts = ["# Command line", "Every command takes `--help`."]
+    """Every command with its options, and what the exit codes mean."""
+    failures = importlib.import_module("drivebay.cli.failures")
+    codes = [f"| {getattr(failures, name)} | {text} |" for name, text in EXIT_CODES.items()]
+    parts = [
+        "# Command line",
+        "Every command takes `--help`.",
+        "## Exit codes",
+        "\n".join(["| code | means |", "|---|---|", *codes]),
+    ]
     for name, command, context in commands():
         usage = command.get_usage(context).removeprefix("Usage: ")
         parts += [f"## `{name}`", markdown(command.help), f"```text\n{usage}\n```"]

@@ -69,6 +69,13 @@ def test_every_command_is_in_the_reference_with_a_sentence_of_help(root, generat
     assert not silent
 
 
+def test_every_exit_code_is_explained(generator):
+    failures = importlib.import_module("drivebay.cli.failures")
+    named = {name for name in dir(failures) if name.isupper() and not name.startswith("_")}
+
+    assert named == set(generator.EXIT_CODES)
+
+
 def test_every_error_class_is_in_the_reference_and_public(root, generator):
     drivebay = importlib.import_module("drivebay")
     classes = generator.error_classes()
