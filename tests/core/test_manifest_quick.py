@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from drivebay._core.manifest import metadata as metadata_module
 from drivebay._core.manifest import read_manifest, reader
 from drivebay._core.manifest.quick import scan
+from drivebay._core.manifest.text import Problem
+
+SOURCE = Path(__file__).parents[2] / "src"
 
 USUAL = """\
 # a comment of its own line
@@ -40,11 +47,11 @@ max_platform_version:
 """
 
 
-def by_libyaml(data: bytes) -> tuple[object, list[reader.Problem]]:
+def by_libyaml(data: bytes) -> tuple[object, list[Problem]]:
     root, problems = reader.compose(data)
     if root is None:
         return None, problems
-    return metadata_module._raw_values(root, len(data), problems), problems
+    return reader.top_values(root, len(data), problems), problems
 
 
 def hold_together(data: bytes) -> None:
@@ -240,3 +247,24 @@ def test_a_problem_found_on_the_quick_road_still_has_its_place():
     _, found = read_manifest(data, "plugin.yaml")
 
     assert [str(item)[:27] for item in found] == ["plugin.yaml:3:10: M009 vers"]
+
+
+def test_reading_the_usual_manifest_imports_no_parser_and_no_checker(tmp_path):
+    path = tmp_path / "plugin.yaml"
+    path.write_text(USUAL.replace("unit: no!", "unit"))
+    program = (
+        "import sys\n"
+        "from drivebay._core.manifest import PluginMetadata\n"
+        "PluginMetadata.from_yaml(sys.argv[1])\n"
+        "print(sorted({'yaml', 'packaging', 'jsonschema_rs', 'numpy'} & set(sys.modules)))\n"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (run.stdout, run.stderr) == ("[]\n", "")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -198,6 +201,23 @@ def test_nesting_is_refused_on_the_small_stack_of_a_thread():
     assert len(found) == len(HOSTILE) + 1
 
 
+def test_without_the_look_at_the_bytes_libyaml_would_end_the_process():
+    """The control of the two tests above: the danger is real, and a thread is enough for it."""
+    program = (
+        "import resource, threading, yaml\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+        "threading.stack_size(256 * 1024)\n"
+        "bomb = lambda: yaml.compose('[' * 20_000 + ']' * 20_000, Loader=yaml.CBaseLoader)\n"
+        "thread = threading.Thread(target=bomb)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+
+    assert run.returncode == -signal.SIGSEGV
+
+
 def test_twelve_levels_are_allowed():
     deepest = MINIMAL + b"x-a: " + b"[" * 11 + b"]" * 11
 
@@ -235,6 +255,7 @@ def test_a_tab_used_for_indentation_is_called_that(parser):
         (b"name: a\x00b\n", "U+0000", (1, 8)),
         (b"name: ab\nversion: \x1b[31m1\n", "U+001B", (2, 10)),
         ("name: é\u202eb\n".encode(), "U+202E", (1, 8)),
+        ("\ufeffname: é\u2066b\n".encode(), "byte 11", (1, 8)),
         ("name: a\u0085b\nauthor: \u009b\n".encode(), "U+009B", (2, 9)),
     ],
 )

@@ -1,8 +1,9 @@
 """Stage 1: plugin.yaml -> PluginMetadata; data only; all problems at once, with line and column.
 
-The path inside: ``reader`` (bytes -> plain values that know their place) -> ``grammar``,
-``json_schema``, ``shapes`` (what a value may be) -> ``fields`` (the one table of keys) ->
-``metadata``. Plugin code is never imported, nothing is fetched, and content never raises.
+The path inside: ``text`` (bytes and scalars) -> ``grammar``, ``json_schema``, ``shapes`` (what a
+value may be) -> ``fields`` (the one table of keys) -> ``quick`` and ``reader`` (YAML; the second
+knows where everything stands) -> ``metadata`` -> ``config``, ``schema``, ``page``. Plugin code is
+never imported, nothing is fetched, and content never raises.
 """
 
 from drivebay._core.manifest.config import check_config
@@ -16,9 +17,9 @@ from drivebay._core.manifest.metadata import (
     peek,
     read_manifest,
 )
-from drivebay._core.manifest.reader import MAX_BYTES, read_bytes
 from drivebay._core.manifest.schema import manifest_schema
 from drivebay._core.manifest.shapes import QUANTITIES
+from drivebay._core.manifest.text import MAX_BYTES, read_bytes
 
 __all__ = [
     "FIELDS",

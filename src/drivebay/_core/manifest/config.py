@@ -17,7 +17,7 @@ from drivebay._core.errors import ConfigError, nearest
 from drivebay._core.manifest.grammar import kind_of
 from drivebay._core.manifest.json_schema import check_json_schema, make_validator
 from drivebay._core.manifest.metadata import PluginMetadata
-from drivebay._core.manifest.reader import Problem
+from drivebay._core.manifest.text import Problem
 
 if TYPE_CHECKING:
     import jsonschema_rs

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from drivebay._core.errors import nearest
 from drivebay._core.manifest import grammar, shapes
 from drivebay._core.manifest.grammar import kind_of
-from drivebay._core.manifest.reader import Problem
+from drivebay._core.manifest.text import Problem
 
 MANIFEST_VERSION = 1
 MAX_TEXT = 4_000

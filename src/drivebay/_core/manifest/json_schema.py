@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivebay._core.errors import nearest
 from drivebay._core.manifest.grammar import clip, kind_of
-from drivebay._core.manifest.reader import Problem, Where
+from drivebay._core.manifest.text import Problem, Where
 
 if TYPE_CHECKING:
     import jsonschema_rs

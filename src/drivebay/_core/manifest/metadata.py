@@ -11,16 +11,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn, Self, TypeVar
-
-import yaml
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from drivebay._core.errors import Diagnostic, ManifestError
-from drivebay._core.manifest import reader
 from drivebay._core.manifest.fields import FIELDS, SEED_FIELDS, check_fields
 from drivebay._core.manifest.grammar import kind_of
 from drivebay._core.manifest.quick import scan
-from drivebay._core.manifest.reader import Problem
+from drivebay._core.manifest.text import MAX_BYTES, Problem, read_bytes
+
+if TYPE_CHECKING:
+    import yaml
 
 _NO_CLASS_NEEDED = frozenset({"driver_class"})
 # What a record of a broken manifest still shows: enough to name it and to say whose it is.
@@ -141,7 +142,7 @@ class PluginMetadata:
             ManifestError: a ``ValueError`` that lists every problem with line and column.
             OSError: the file is missing or may not be read.
         """
-        data = reader.read_bytes(yaml_path)
+        data = read_bytes(yaml_path)
         metadata, found = _read(cls, data, str(yaml_path), _NO_CLASS_NEEDED)
         if metadata is None:
             raise ManifestError(found, plugin=peek(data).get("name", ""))
@@ -220,15 +221,12 @@ def peek(data: bytes) -> dict[str, str]:
     >>> peek(b"name: k2400\nversion: 1.10\n  broken: [")
     {'name': 'k2400', 'version': '1.10'}
     """
+    reader = _reader()
     root, _ = reader.compose(data)
     if root is not None:
-        found = {
-            str(key.value): value.value
-            for key, value in reversed(root.value)
-            if isinstance(key, yaml.ScalarNode) and isinstance(value, yaml.ScalarNode)
-        }
+        found = reader.top_scalars(root)
         return {key: found[key][:MAX_PEEKED] for key in _PEEKED if found.get(key)}
-    text = data[: reader.MAX_BYTES].decode("utf-8-sig", "replace")
+    text = data[:MAX_BYTES].decode("utf-8-sig", "replace")
     result: dict[str, str] = {}
     for match in _peek_line.finditer(text):
         value = next(part for part in match.groups()[1:] if part is not None)
@@ -291,10 +289,11 @@ def _read(
         if not found:
             return _build(cls, values, extensions), ()
         # Something is wrong or odd: read it again with the place of everything.
+    reader = _reader()
     root, problems = reader.compose(data)
     if root is None:
         return None, _diagnostics(problems, None, path)
-    raw = _raw_values(root, len(data), problems)
+    raw = reader.top_values(root, len(data), problems)
     if any(problem.code in ("M012", "M013") for problem in problems):
         # Values were left out, so whatever the fields say next would be about the wrong thing.
         return None, _diagnostics(problems, root, path)
@@ -303,25 +302,6 @@ def _read(
         return _build(cls, values, extensions), ()
     metadata = None if _refused(problems) else _build(cls, values, extensions)
     return metadata, _diagnostics(problems, root, path)
-
-
-def _raw_values(root: yaml.MappingNode, size: int, problems: list[Problem]) -> dict[str, Any]:
-    """The values of the top-level keys, each read as its field wants it."""
-    if reader.has_too_many(root, size):
-        problems.append(reader.too_many_nodes())
-        return {}
-    raw: dict[str, Any] = {}
-    for key_node, value_node in root.value:
-        key = reader.key_text(key_node, problems)
-        if key is None:
-            continue
-        if key in raw:
-            problems.append(reader.duplicate(root.value, key_node))
-            continue
-        item = FIELDS.get(key)
-        typed = item is None or item.typed
-        raw[key] = reader.plain(value_node, typed, problems)
-    return raw
 
 
 def _build(
@@ -338,6 +318,13 @@ def _build(
     return metadata
 
 
+def _reader() -> ModuleType:
+    """The YAML reader; with its parser it costs more to import than most programs need of it."""
+    from drivebay._core.manifest import reader
+
+    return reader
+
+
 def _refused(problems: Sequence[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
@@ -348,7 +335,9 @@ def _diagnostics(
     """The problems with their places, in the order of the file; those with no place come last."""
     found = []
     for problem in problems[:MAX_DIAGNOSTICS]:
-        line, column = reader.locate(root, problem)
+        line, column = (
+            (0, 0) if root is None and problem.mark is None else _reader().locate(root, problem)
+        )
         where = (path, line, column, problem.severity)
         found.append(Diagnostic(problem.code, problem.message, *where))
     found.sort(key=lambda item: (item.line or 1 << 30, item.column))

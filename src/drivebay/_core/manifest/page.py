@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from drivebay._core.manifest.fields import FIELDS, MAX_ITEM_TEXT, MAX_ITEMS, MAX_TEXT, Field
 from drivebay._core.manifest.json_schema import KEYWORDS, MAX_PATTERN, MAX_PATTERNS
-from drivebay._core.manifest.reader import MAX_BYTES, MAX_DEPTH, MAX_NODES
 from drivebay._core.manifest.shapes import COLUMN_KINDS, MAX_DEADLINE_S, QUANTITIES
+from drivebay._core.manifest.text import MAX_BYTES, MAX_DEPTH, MAX_NODES
 
 CODES = {
     "M001": ("the manifest is empty", "write at least the required keys"),
@@ -159,9 +159,9 @@ together; the model works in any one of its regions.
 
 A `config_schema` and the `parameters` of a method are JSON Schema 2020-12 with these keywords:
 {keywords}; keys that begin with `x-` are ignored. `$ref` takes `#/$defs/NAME`, and references form
-no circle. There are at most {MAX_PATTERNS} patterns of at most {MAX_PATTERN} characters; they run on
-an engine that never backtracks, so look-around and back-references are refused. `format` is a note
-to the reader and is not checked.
+no circle. There are at most {MAX_PATTERNS} patterns of at most {MAX_PATTERN} characters; they run
+on an engine that never backtracks, so look-around and back-references are refused. `format` is a
+note to the reader and is not checked.
 
 A column's `kind` is one of {kinds}. A `safe_state` has a `deadline_s` above 0 and at most
 {MAX_DEADLINE_S:g}; `interrupt` is `true` where a device clear stops the instrument, or the list of

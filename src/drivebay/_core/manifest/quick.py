@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from drivebay._core.manifest.fields import FIELDS
-from drivebay._core.manifest.reader import MAX_NODES, NULLS, WILD, has_control, typed_text
+from drivebay._core.manifest.text import MAX_NODES, NULLS, WILD, has_control, typed_text
 
 MAX_QUICK_BYTES = 8_192
 MAX_QUICK_DEPTH = 8

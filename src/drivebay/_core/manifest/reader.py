@@ -12,66 +12,28 @@ event, which does not recurse, before it is composed.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from drivebay._core.errors import Diagnostic, ManifestError
+from drivebay._core.manifest.fields import FIELDS
+from drivebay._core.manifest.text import (
+    MAX_DEPTH,
+    MAX_NODES,
+    NULLS,
+    WILD,
+    Problem,
+    bytes_problem,
+    typed_text,
+)
 
-MAX_BYTES = 64 * 1024
-MAX_DEPTH = 12
-MAX_NODES = 2_000
-
-_control = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-# C1 controls (but NEL, which YAML takes for a line break), byte order marks inside the text, and
-# the bidirectional overrides that make a line read differently from what it says.
-_hidden = re.compile("[\x80-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 # '&', '*' and '!' mean something only where a token starts. After one of these characters they
 # cannot; after any other the manifest takes the slower road.
 _node_property = re.compile(rb"[&*!](?<![A-Za-z0-9_.()/+=][&*!])")
 _directive_or_deep = re.compile(rb"^(%|[ \t?:-]{49})", re.MULTILINE)
 _most_brackets = 64
-_number = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
-_long_number = re.compile(r"-?[0-9]{19,}(\.[0-9]+)?|-?[0-9]+\.[0-9]{31,}")
-NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_WORDS: dict[str, bool | None] = {
-    "true": True,
-    "false": False,
-    "null": None,
-    "": None,
-    "~": None,
-}
-
-Where = tuple[str | int, ...]
-WILD = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong in a manifest, before it is known where it stands in the file.
-
-    Attributes:
-        code: as in :class:`~drivebay._core.errors.Diagnostic`.
-        message: subject, value, expectation.
-        where: keys and indexes from the top of the manifest.
-        on_key: the key itself is at fault, not its value.
-        mark: 0-based line and column, when the place is known but is no value.
-        severity: ``error`` or ``warning``.
-    """
-
-    code: str
-    message: str
-    where: Where = ()
-    on_key: bool = False
-    mark: tuple[int, int] | None = None
-    severity: str = "error"
 
 
 class _TextResolver:
@@ -95,38 +57,13 @@ def _composer() -> Callable[[bytes], Any]:
 _Composer = _composer()
 
 
-def read_bytes(path: Path | str) -> bytes:
-    """The bytes of a manifest file, one more than allowed at the most.
-
-    Never blocks: a FIFO or a device is refused by what it is, before it is read.
-
-    Raises:
-        ManifestError: M018, the path is not a regular file.
-        OSError: there is no such file, or it may not be read.
-    """
-    descriptor = os.open(
-        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    )
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ManifestError([Diagnostic("M018", "is not a regular file", str(path))])
-        parts = []
-        left = MAX_BYTES + 1
-        while left > 0 and (part := os.read(descriptor, left)):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)
-
-
 def compose(data: bytes) -> tuple[yaml.MappingNode | None, list[Problem]]:
     """The manifest's node tree, or what keeps it from being one.
 
     The tree holds no aliases and no tags; its depth and the number of its nodes are bounded for
     certain only after :func:`plain` has walked it.
     """
-    problem = _bytes_problem(data) or (None if _is_tame(data) else _events_problem(data))
+    problem = bytes_problem(data) or (None if _is_tame(data) else _events_problem(data))
     if problem is not None:
         return None, [problem]
     loader = None
@@ -149,6 +86,34 @@ def compose(data: bytes) -> tuple[yaml.MappingNode | None, list[Problem]]:
         message = f"a manifest must be a mapping at its top level, found {found}"
         return None, [Problem("M002", message, mark=_mark(root.start_mark))]
     return root, []
+
+
+def top_values(root: yaml.MappingNode, size: int, problems: list[Problem]) -> dict[str, Any]:
+    """The values of the top-level keys, each read as its field wants it."""
+    if has_too_many(root, size):
+        problems.append(Problem("M013", f"more than {MAX_NODES:,} values"))
+        return {}
+    raw: dict[str, Any] = {}
+    for key_node, value_node in root.value:
+        key = key_text(key_node, problems)
+        if key is None:
+            continue
+        if key in raw:
+            problems.append(duplicate(root.value, key_node))
+            continue
+        item = FIELDS.get(key)
+        typed = item is None or item.typed
+        raw[key] = plain(value_node, typed, problems)
+    return raw
+
+
+def top_scalars(root: yaml.MappingNode) -> dict[str, str]:
+    """The text of the top-level scalars; of a key that stands twice, the first."""
+    return {
+        str(key.value): str(value.value)
+        for key, value in reversed(root.value)
+        if isinstance(key, yaml.ScalarNode) and isinstance(value, yaml.ScalarNode)
+    }
 
 
 def plain(node: yaml.Node, typed: bool, problems: list[Problem], depth: int = 1) -> Any:
@@ -262,57 +227,6 @@ def _typed_scalar(node: yaml.ScalarNode, problems: list[Problem]) -> Any:
     return value
 
 
-def typed_text(text: str) -> Any:
-    """An unquoted scalar as JSON would have it: number, true, false, null, or else text.
-
-    WILD stands for a number that is not finite or has more digits than any measurement can need.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    match = _number.fullmatch(text)
-    if match is None:
-        return WILD if _long_number.fullmatch(text) else text
-    if match[2] is None and match[3] is None:
-        return int(text)
-    number = float(text)
-    return number if isfinite(number) else WILD
-
-
-def has_control(data: bytes) -> bool:
-    """Whether there is a control character in the bytes, other than tab and line break."""
-    return _control.search(data) is not None
-
-
-def _bytes_problem(data: bytes) -> Problem | None:
-    """What is wrong with the bytes themselves: too many, not UTF-8, or not printable."""
-    if len(data) > MAX_BYTES:
-        at_least = (
-            "more than " if len(data) == MAX_BYTES + 1 else f"{len(data):,} bytes, more than "
-        )
-        return Problem("M013", f"the manifest is {at_least}the {MAX_BYTES:,} bytes allowed")
-    if control := _control.search(data):
-        at = control.start()
-        message = f"character U+{data[at]:04X} at byte {at} is not allowed; use UTF-8 text"
-        return Problem("M015", message, mark=_mark_at(data, at))
-    if data.isascii():
-        return None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"not UTF-8 at byte {error.start} (0x{data[error.start]:02X}); save it as UTF-8"
-        return Problem("M016", message, mark=_mark_at(data, error.start))
-    if hidden := _hidden.search(text):
-        at = len(text[: hidden.start()].encode())
-        message = f"character U+{ord(hidden[0]):04X} at byte {at} is not allowed"
-        return Problem("M015", message, mark=_mark_at(data, at))
-    return None
-
-
-def _mark_at(data: bytes, byte: int) -> tuple[int, int]:
-    before = data[:byte].decode("utf-8-sig", "replace")
-    return before.count("\n"), len(before) - (before.rfind("\n") + 1)
-
-
 def _is_tame(data: bytes) -> bool:
     """Whether the bytes alone prove: shallow, and no anchor, alias, tag or directive."""
     if not yaml.__with_libyaml__:
@@ -372,11 +286,6 @@ def _property_problem(event: yaml.NodeEvent) -> Problem | None:
 
 def _too_many(event: yaml.Event) -> Problem:
     return Problem("M013", f"more than {MAX_NODES:,} values", mark=_mark(event.start_mark))
-
-
-def too_many_nodes() -> Problem:
-    """The problem of a manifest with more values than it may have."""
-    return Problem("M013", f"more than {MAX_NODES:,} values")
 
 
 def _second_document(mark: Any) -> Problem:

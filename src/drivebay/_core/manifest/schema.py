@@ -2,7 +2,7 @@
 
 It says as much of the rules as JSON Schema can and never more: whatever the reader takes, the
 schema takes. Numbers are let through where the reader keeps them as text, because an editor's own
-YAML parser turns ``version: 1.10`` into a number before the schema sees it.
+YAML parser turns ``version: 1.10`` into a number, and ``no`` into false, before the schema sees it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _property(item: Field) -> dict[str, Any]:
 
 
 def _text(item: Field) -> dict[str, Any]:
-    rule: dict[str, Any] = {"type": ["string", "number"], "maxLength": MAX_TEXT}
+    rule: dict[str, Any] = {"type": ["string", "number", "boolean"], "maxLength": MAX_TEXT}
     if item.required:
         rule["pattern"] = r"\S"
     return {**rule, **_plain(item.schema)}
@@ -58,7 +58,7 @@ def _count(item: Field) -> dict[str, Any]:
 
 def _list(item: Field) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "type": ["string", "number"],
+        "type": ["string", "number", "boolean"],
         "pattern": r"\S",
         "maxLength": MAX_ITEM_TEXT,
     } | _plain(item.schema)

@@ -15,7 +15,7 @@ from typing import Any
 from drivebay._core.errors import nearest
 from drivebay._core.manifest.grammar import clip, kind_of
 from drivebay._core.manifest.json_schema import check_json_schema
-from drivebay._core.manifest.reader import Problem, Where
+from drivebay._core.manifest.text import Problem, Where
 
 QUANTITIES = (
     "voltage_v",
