@@ -12,6 +12,7 @@ import getpass
 import logging
 import os
 import platform
+import queue
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,22 +113,29 @@ class Bay:
 
     # -- instruments -------------------------------------------------------------------------
 
-    def addresses(self) -> list[str]:
-        """Return the addresses to look at: VISA's discovery and ``DRIVEBAY_RESOURCES``."""
+    def addresses(self, *, network: bool = True) -> list[str]:
+        """Return the addresses to look at: ``DRIVEBAY_RESOURCES`` and what VISA finds.
+
+        Args:
+            network: also search the local network, which sends broadcasts and takes seconds.
+        """
         named = [text.strip() for text in os.environ.get(RESOURCES_VARIABLE, "").split(",")]
         found = dict.fromkeys(text for text in named if text)
-        found.update(dict.fromkeys(list_resources()))
+        try:
+            found.update(dict.fromkeys(list_resources(network=network)))
+        except LinkError as exc:
+            _log.warning("no search for instruments: %s", exc)
         return list(found)
 
-    def find(self, resources: Sequence[str] | None = None) -> list[Found]:
+    def find(self, resources: Sequence[str] | None = None, *, network: bool = True) -> list[Found]:
         """Ask instruments who they are and say which plugin serves each.
 
         Args:
             resources: addresses to ask; default those of :meth:`addresses`.
+            network: whether that default includes a search of the local network.
         """
-        return [
-            self._look_at(text) for text in (self.addresses() if resources is None else resources)
-        ]
+        chosen = self.addresses(network=network) if resources is None else resources
+        return [self._look_at(text) for text in chosen]
 
     def _look_at(self, text: str) -> Found:
         try:
@@ -325,20 +333,20 @@ class Instrument:
     def write(self, *commands: str) -> None:
         """Send commands to the instrument."""
         link = self._link()
-        with self._session.measuring():
+        with self._session.claimed():
             for command in commands:
                 link.write(command)
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         """Send a question and return the answer."""
         link = self._link()
-        with self._session.measuring():
+        with self._session.claimed():
             return link.query(command, timeout_s=timeout_s)
 
     def reset(self) -> None:
         """Put the instrument into its default state."""
         self._require_open()
-        with self._session.measuring():
+        with self._session.claimed():
             self._session.driver.reset()
 
     def status(self) -> dict[str, Any]:
@@ -373,12 +381,19 @@ class Instrument:
 
 
 class Stream:
-    """A measurement as it happens: iterate over it for chunks, then look at :attr:`run`."""
+    """A measurement as it happens: iterate over it for chunks, then look at :attr:`run`.
+
+    It runs in a thread of its own: a reader that is slow, or that stops after an error of its own,
+    delays neither the record nor the end, at which the output goes off.
+    """
 
     def __init__(self, instrument: Instrument, measurement: Measurement) -> None:
         self._instrument = instrument
         self._measurement = measurement
         self._writer: RunWriter | None = None
+        self._error: BaseException | None = None
+        self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._iterator: Iterator[Chunk] | None = None
 
     @property
@@ -397,39 +412,81 @@ class Stream:
             raise PluginStateError("the measurement has not begun", plugin="", status="waiting")
         return self._writer.run
 
-    def abort(self) -> None:
+    def abort(self, by: str = "user") -> None:
         """Stop the measurement, from any thread."""
-        self._instrument.abort()
+        self._measurement.abort(by)
 
     def __iter__(self) -> Iterator[Chunk]:
+        """Begin to measure, if that has not happened, and give the chunks.
+
+        Raises:
+            BusyError: another measurement is running on the instrument.
+            DrivebayError: it failed or was aborted; ``run_id`` names the run with the points.
+        """
         if self._iterator is None:
-            self._iterator = self._recorded()
+            self._start()
+            self._iterator = self._given()
         return self._iterator
 
-    def _recorded(self) -> Iterator[Chunk]:
-        measurement = self._measurement
-        if measurement.columns is not None:
-            self._begin([(c.name, c.unit, c.kind) for c in measurement.columns])
+    def _start(self) -> None:
+        session = self._measurement.session
+        session.claim()
         try:
-            chunks = measurement.chunks()
+            columns = self._measurement.columns
+            if columns is not None:
+                self._begin([(c.name, c.unit, c.kind) for c in columns])
+            self._thread = threading.Thread(
+                target=self._record, name=f"drivebay-{self._measurement.method}"
+            )
+            self._thread.start()
+        except BaseException:
+            session.release()
+            raise
+
+    def _given(self) -> Iterator[Chunk]:
+        thread = self._thread
+        assert thread is not None  # noqa: S101 - _start made it
+        try:
+            while (chunk := self._chunks.get()) is not None:
+                yield chunk
+        except KeyboardInterrupt:
+            self.abort("keyboard")
+            raise
+        except GeneratorExit:
+            self.abort("the reader stopped reading")
+            raise
+        finally:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _record(self) -> None:
+        """Task root of the measuring thread: every end becomes a value that the reader raises."""
+        try:
+            self._record_chunks()
+        except BaseException as exc:  # noqa: BLE001 - task root
+            if isinstance(exc, DrivebayError) and self._writer is not None:
+                exc.run_id = self._writer.run.id
+            self._error = exc
+        finally:
+            self._measurement.session.release()
+            self._chunks.put(None)
+
+    def _record_chunks(self) -> None:
+        chunks = self._measurement.chunks()
+        try:
             with contextlib.closing(chunks):  # type: ignore[type-var]  # it is a generator
                 for chunk in chunks:
-                    if self._writer is None:
-                        self._begin([_column(name, array) for name, array in chunk.items()])
-                    assert self._writer is not None  # noqa: S101 - _begin made it
+                    writer = self._writer
+                    if writer is None:
+                        writer = self._begin([_column(name, a) for name, a in chunk.items()])
                     # On disk first: a point that was shown is a point that is kept.
-                    self._writer.append(chunk)
-                    yield chunk
-        except DrivebayError as exc:
+                    writer.append(chunk)
+                    self._chunks.put(chunk)
+        finally:
             self._finish()
-            exc.run_id = self.run.id
-            raise
-        except BaseException:
-            self._finish()
-            raise
-        self._finish()
 
-    def _begin(self, columns: list[tuple[str, str, str]]) -> None:
+    def _begin(self, columns: list[tuple[str, str, str]]) -> RunWriter:
         instrument, measurement = self._instrument, self._measurement
         info = instrument.plugin
         self._writer = instrument._bay.runs.create(  # noqa: SLF001 - the two classes are one unit
@@ -445,17 +502,14 @@ class Stream:
             columns=columns,
             provenance=_provenance(info, instrument.idn),
         )
+        return self._writer
 
     def _finish(self) -> None:
-        if self._writer is None:
-            self._begin([])
-        assert self._writer is not None  # noqa: S101 - _begin made it
+        writer = self._writer or self._begin([])
         measurement = self._measurement
-        # An end that nobody announced (storage failed between two chunks) is a failure too.
-        state = measurement.state or "failed"
         if measurement.values:
-            self._writer.add_values(measurement.values)
-        self._writer.finish(state, measurement.reason)
+            writer.add_values(measurement.values)
+        writer.finish(measurement.state or "failed", measurement.reason)
 
 
 def _ask_identity(link: Link, *, required: bool) -> str | None:

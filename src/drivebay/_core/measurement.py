@@ -61,42 +61,45 @@ class Measurement:
         self.reason: str | None = None
         self.values: dict[str, Any] = {}
         self.duration_s = 0.0
+        self._aborted_by = ""
+
+    def abort(self, by: str = "user") -> None:
+        """Stop it, from any thread; returns without waiting for the end."""
+        self._aborted_by = by
+        self.session.abort()
 
     def chunks(self) -> Iterator[Chunk]:
-        """Measure; yield each chunk as it is taken. Can be run once.
+        """Measure; yield each chunk as it is taken. Can be run once, with the session claimed.
 
         Raises:
             AbortedError: somebody stopped it.
-            BusyError: another measurement is running on the instrument.
             DrivebayError: it failed; the points so far were yielded.
         """
         session = self.session
-        with session.measuring():
-            started = time.monotonic()
-            session.suspect = True
-            try:
-                yield from self._run()
-            except GeneratorExit:
-                self._end("aborted", "the consumer of the stream stopped reading")
-                raise
-            except KeyboardInterrupt:
-                self._end("aborted", "keyboard")
-                raise
-            except AbortedError as exc:
-                self._end("aborted", exc.by)
-                raise
-            except DrivebayError as exc:
-                self._end("failed", f"{type(exc).__name__}: {exc}")
-                raise
-            except Exception as exc:  # the border: the driver's own code
-                error = self._driver_error(exc)
-                self._end("failed", str(error))
-                raise error from exc
-            else:
-                session.suspect = False
-                self._end("done", None)
-            finally:
-                self.duration_s = time.monotonic() - started
+        started = time.monotonic()
+        session.suspect = True
+        try:
+            yield from self._run()
+        except AbortedError as exc:
+            exc.by = self._aborted_by or exc.by
+            self._end("aborted", exc.by)
+            raise
+        except DrivebayError as exc:
+            self._end("failed", f"{type(exc).__name__}: {exc}")
+            raise
+        except Exception as exc:
+            error = self._driver_error(exc)
+            self._end("failed", str(error))
+            raise error from exc
+        except BaseException as exc:
+            # Whoever reads the chunks cannot go on (the disk is full, the program ends).
+            self._end("failed", f"not read to the end: {type(exc).__name__}")
+            raise
+        else:
+            session.suspect = False
+            self._end("done", None)
+        finally:
+            self.duration_s = time.monotonic() - started
 
     def _run(self) -> Iterator[Chunk]:
         driver = self.session.driver

@@ -15,15 +15,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 from drivebay._core.contract import InstrumentDriver, ScpiDriver
-from drivebay._core.errors import BusyError, DrivebayError, LinkError, LinkOpenError
+from drivebay._core.errors import BusyError, DrivebayError, LinkOpenError
 from drivebay._core.index import Identity, normal_model
 from drivebay._core.links import Link
 from drivebay._core.manifest import PluginMetadata
 
 _log = logging.getLogger("drivebay.session")
+
+_ABORT_DEADLINE_S: Final = 10.0
+"""How long close() waits for a driver's own clean-up before it sends the safe state itself."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +95,31 @@ class Session:
         if isinstance(driver, ScpiDriver):
             driver.ranges = ranges_for(self.metadata, self.identity.get("model", ""))
 
-    @contextlib.contextmanager
-    def measuring(self) -> Iterator[None]:
-        """Hold the instrument for one measurement.
+    def claim(self) -> None:
+        """Take the instrument for one measurement; :meth:`release` gives it back, from any thread.
 
         Raises:
-            BusyError: another one is running.
+            BusyError: another measurement is running.
         """
         if not self._busy.acquire(blocking=False):
             raise BusyError(f"{self.resource} is in the middle of a measurement; abort() ends it")
+
+    def release(self) -> None:
+        """Give back what :meth:`claim` took."""
+        self._busy.release()
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the instrument for the block.
+
+        Raises:
+            BusyError: a measurement is running.
+        """
+        self.claim()
         try:
             yield
         finally:
-            self._busy.release()
+            self.release()
 
     def abort(self) -> None:
         """Stop the running measurement, from any thread; returns without waiting for its end."""
@@ -137,16 +152,24 @@ class Session:
         return SafeStateReport(sent=("reset()",))
 
     def close(self) -> None:
-        """Disconnect the driver and close the link; safe first if a measurement went wrong."""
+        """Abort what is running, make safe if that did not end well, disconnect, close the link."""
         if self._closed:
             return
         self._closed = True
         try:
-            if not self._busy.acquire(blocking=False):
-                self.abort()
-                # The measurement's own thread cleans up; it needs the link until it has.
-                self._busy.acquire()
-            self._busy.release()
+            if self._busy.acquire(blocking=False):
+                self._busy.release()
+            else:
+                try:
+                    self.abort()
+                except DrivebayError as exc:
+                    _log.warning("%s: abort: %s", self.resource, exc)
+                # The measurement's own thread cleans up, and it needs the link until it has.
+                if not self._busy.acquire(timeout=_ABORT_DEADLINE_S):
+                    _log.error(
+                        "%s: the driver did not stop within %g s", self.resource, _ABORT_DEADLINE_S
+                    )
+                    self.suspect = True
             if self.suspect:
                 self.make_safe()
             self.driver.disconnect()
@@ -215,13 +238,3 @@ def ranges_for(metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
         return None
     limits = max(matching, key=lambda pair: pair[0])[1]
     return {**limits, "source": f"{metadata.name} {metadata.version}, model {model}"}
-
-
-def close_quietly(session: Session) -> LinkError | DrivebayError | None:
-    """Close a session while another error is on its way; return what failed, for the log."""
-    try:
-        session.close()
-    except DrivebayError as exc:
-        _log.warning("%s: while closing: %s", session.resource, exc)
-        return exc
-    return None
