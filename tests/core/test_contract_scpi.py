@@ -313,7 +313,6 @@ def test_with_several_commands_since_the_last_check_it_says_so():
 
     with pytest.raises(InstrumentError, match="one of 4 commands up to 'b', 'c', 'd'"):
         made.check_errors()
-    made.check_errors = None
 
 
 def test_an_error_queue_that_never_empties_does_not_hang():
@@ -323,6 +322,26 @@ def test_an_error_queue_that_never_empties_does_not_hang():
         made.check_errors()
 
     assert len(caught.value.entries) == 100
+
+
+def test_a_question_that_is_not_answered_brings_the_reason_from_the_error_queue():
+    queue = ['-420,"Query unterminated"', '0,"No error"']
+    made = driver({":READ?": LinkTimeoutError("silent"), ":SYST:ERR?": queue}, cls=Reader)
+
+    with pytest.raises(LinkTimeoutError, match="silent") as caught:
+        made.measure("read", {})
+
+    assert "-420, 'Query unterminated'" in "\n".join(caught.value.__notes__)
+
+
+def test_an_instrument_that_is_dead_altogether_says_so_too():
+    dead = {":READ?": LinkTimeoutError("silent"), ":SYST:ERR?": LinkTimeoutError("dead")}
+    made = driver(dead, cls=Reader)
+
+    with pytest.raises(LinkTimeoutError, match="silent") as caught:
+        made.measure("read", {})
+
+    assert "dead" in "\n".join(caught.value.__notes__)
 
 
 # -- the rest of the contract ---------------------------------------------------------------------

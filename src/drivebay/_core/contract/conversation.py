@@ -168,8 +168,11 @@ class Conversation:
         """
         self.write(*list_commands(header, values, self.list_line_limit))
 
-    def check_errors(self) -> None:
+    def check_errors(self, *, timeout_s: float | None = None) -> None:
         """Empty the instrument's error queue.
+
+        Args:
+            timeout_s: deadline of each question, by default the link's.
 
         Raises:
             InstrumentError: there was something in it, all of it in ``entries``.
@@ -178,7 +181,7 @@ class Conversation:
         """
         entries = []
         for _ in range(_MOST_ERRORS):
-            code, _, text = self.query(self.error_query).partition(",")
+            code, _, text = self.query(self.error_query, timeout_s=timeout_s).partition(",")
             number = _error_number(code)
             if number == 0:
                 break

@@ -23,6 +23,7 @@ from drivebay._core.errors import (
     InstrumentError,
     LinkError,
     LinkLostError,
+    LinkTimeoutError,
     MethodError,
     PluginStateError,
 )
@@ -251,6 +252,9 @@ class ScpiDriver(Conversation, InstrumentDriver):
             if self._stop.asked:
                 # The driver swallowed it, or was past its last chunk: not a whole measurement.
                 raise AbortedError
+        except LinkTimeoutError as exc:
+            self._note_refusals(exc)
+            raise
         finally:
             self._stop.end()
 
@@ -277,6 +281,15 @@ class ScpiDriver(Conversation, InstrumentDriver):
                 raise
             with suppress(StopIteration):
                 throw(aborted)
+
+    def _note_refusals(self, exc: LinkTimeoutError) -> None:
+        """An instrument that refuses a question does not answer it; its error queue says why."""
+        try:
+            self.check_errors(timeout_s=self.safe_timeout_s)
+        except InstrumentError as refused:
+            exc.add_note(str(refused))
+        except DrivebayError as other:
+            exc.add_note(f"its error queue could not be read: {other}")
 
     # -- making safe ------------------------------------------------------------------------------
 

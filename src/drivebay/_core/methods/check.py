@@ -90,24 +90,34 @@ def validate(
             raise ParameterError([_not_a_mapping(params)], method=spec.name)
         return dict(params)
     plan = _plan(kind)
-    if isinstance(params, kind):
-        values: Any = params
-    else:
-        try:
-            given = plan.prepare(params) if plan.prepare is not None else params
-            values = msgspec.convert(given, kind)
-        except (msgspec.ValidationError, AttributeError, TypeError, KeyError):
-            return _slowly(spec, params, ranges)
-    if not plan.all_finite(values):
+    values = _converted(plan, kind, params)
+    if values is None:
         return _slowly(spec, params, ranges)
     if plan.fits is not None and plan.fits(values, ranges):
         return values
+    if not plan.all_finite(values):
+        return _slowly(spec, params, ranges)
     problems = plan.outside(values, ranges) if ranges is not None else []
     if plan.judge is not None:
         problems += plan.judge(values, ranges)
     if problems:
         raise ParameterError(problems[:_MAX_PROBLEMS], method=spec.name)
     return values
+
+
+def _converted(plan: _Plan, kind: type[msgspec.Struct], params: Any) -> Any:
+    """The Struct, or None when msgspec objects; it names one problem only, so its word is lost."""
+    if isinstance(params, kind):
+        return params
+    try:
+        return msgspec.convert(params, kind)
+    except (msgspec.ValidationError, TypeError):
+        if plan.prepare is None or not isinstance(params, Mapping):
+            return None
+    try:
+        return msgspec.convert(plan.prepare(params), kind)
+    except (msgspec.ValidationError, TypeError):
+        return None
 
 
 def _slowly(spec: MethodSpec, params: Any, ranges: Mapping[str, Any] | None) -> Any:

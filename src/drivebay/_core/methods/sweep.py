@@ -7,7 +7,7 @@ The same on every instrument. Levels are each visited once, in order, and never 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_POINTS = 100_000
 MIN_LOG_RATIO = 1e-12
 _SLOW_MAINS_HZ = 50.0
+_ANY = (-inf, inf)
 
 
 class IVSweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,39 +174,31 @@ class IVSweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return schema
 
     def fits(self, ranges: Mapping[str, Any] | None) -> bool:
-        """Whether this is plainly a good sweep; False means that :meth:`problems` must look.
+        """Whether this is plainly a good sweep; False means that it must be looked at closely.
 
         Made for speed: a linear sweep inside one region of the model, which is nearly every call.
         """
-        start_v, stop_v = self.start_v, self.stop_v
-        plain = self.spacing == "linear" and self.levels_v is None and self.source_range_v is None
-        if not plain or start_v == stop_v:
+        start_v, stop_v, amp = self.start_v, self.stop_v, self.compliance_a
+        plain = self.spacing == "linear" and self.levels_v is None
+        if not plain or self.source_range_v is not None or self.sense_range_a is not None:
+            return False
+        # One sum is finite only if all of them are (or overflows, and is then looked at).
+        if start_v == stop_v or not isfinite(start_v + stop_v + amp + self.delay_s + self.nplc):
             return False
         if ranges is None:
             return True
-        if not self._within_spans(ranges):
+        low, high = (start_v, stop_v) if start_v < stop_v else (stop_v, start_v)
+        get = ranges.get
+        volt_span, amp_span = get("voltage_v", _ANY), get("current_a", _ANY)
+        if low < volt_span[0] or high > volt_span[1] or not amp_span[0] <= amp <= amp_span[1]:
             return False
-        top_v, top_a = max(start_v, stop_v, -start_v, -stop_v), self.compliance_a
-        for region in ranges.get("regions") or ({"voltage_v": top_v, "current_a": top_a},):
-            if top_v <= region["voltage_v"] and top_a <= region["current_a"]:
-                return True
-        return False
+        return self._times_fit(ranges) and _in_region(get("regions"), max(high, -low), amp)
 
-    def _within_spans(self, ranges: Mapping[str, Any]) -> bool:
-        for key, span in ranges.items():
-            if key == "voltage_v":
-                low, high = span
-                if not (low <= self.start_v <= high and low <= self.stop_v <= high):
-                    return False
-            elif key == "current_a":
-                if not span[0] <= self.compliance_a <= span[1]:
-                    return False
-            elif key in {"nplc", "delay_s"}:
-                if not span[0] <= getattr(self, key) <= span[1]:
-                    return False
-            elif key == "max_duration_s" and self.duration_s > span:
-                return False
-        return True
+    def _times_fit(self, ranges: Mapping[str, Any]) -> bool:
+        nplc, delay = ranges.get("nplc", _ANY), ranges.get("delay_s", _ANY)
+        if not (nplc[0] <= self.nplc <= nplc[1] and delay[0] <= self.delay_s <= delay[1]):
+            return False
+        return "max_duration_s" not in ranges and "points" not in ranges
 
     def problems(self, ranges: Mapping[str, Any] | None) -> list[Diagnostic]:
         """What does not fit together, or not into the instrument; empty when all is well.
@@ -280,6 +273,15 @@ class IVSweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             text = f"takes at least {self.duration_s:.0f} s, limit {longest_s:g} s"
             found.append(_bad("P011", "", text))
         return found
+
+
+def _in_region(regions: Any, top_v: float, top_a: float) -> bool:
+    if not regions:
+        return True
+    for region in regions:  # noqa: SIM110 - setting up any()'s generator costs more than the loop
+        if top_v <= region["voltage_v"] and top_a <= region["current_a"]:
+            return True
+    return False
 
 
 def _bad(code: str, path: str, message: str) -> Diagnostic:
