@@ -91,8 +91,9 @@ def _compile(key: bytes) -> tuple[_Compiled | None, tuple[str, ...]]:
     else:
         message = f"config_schema must be a mapping, found {kind_of(schema)}"
         problems.append(Problem("M024", message, ("config_schema",)))
-    if problems:
-        said = (f"{_pointer(item.where)}: {item.code} {item.message}" for item in problems)
+    errors = [item for item in problems if item.severity == "error"]
+    if errors:
+        said = (f"{_pointer(item.where)}: {item.code} {item.message}" for item in errors)
         return None, tuple(said)
     return _Compiled(schema), ()
 

@@ -1,9 +1,9 @@
 """Stage 1, schemas inside manifests: a JSON Schema that fetches nothing and cannot run away.
 
 A ``config_schema`` or a method's ``parameters`` comes from whoever wrote the plugin and is applied
-to what the user typed. So only known keywords are taken (a misspelt one is an error, not a rule
-that silently never applies), references stay in ``#/$defs/``, form no cycle and expand to a
-bounded size, and patterns are short and run on an engine without backtracking.
+to what the user typed. So only known keywords are applied (a misspelt one is said, not a rule that
+silently never applies), references stay in ``#/$defs/``, form no cycle and expand to a bounded
+size, and patterns are short and run on an engine without backtracking.
 """
 
 from __future__ import annotations
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     import jsonschema_rs
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# Schemas of these drafts say the same with the keywords that are taken here; all are applied as
+# 2020-12.
+_READABLE = frozenset(
+    {
+        DIALECT,
+        "https://json-schema.org/draft/2019-09/schema",
+        "http://json-schema.org/draft-07/schema",
+        "https://json-schema.org/draft-07/schema",
+    }
+)
 MAX_PATTERN = 200
 MAX_DEPTH = 8
 MAX_EXPANDED = 5_000
@@ -51,7 +61,6 @@ def check_json_schema(schema: dict[str, Any], where: Where, problems: list[Probl
     """Put everything that is wrong with a JSON Schema into ``problems``."""
     if _is_ordinary(schema, 0):
         return
-    before = len(problems)
     walk = _Walk(schema, where, problems)
     walk.schema(schema, where, 0)
     if walk.references:
@@ -59,7 +68,7 @@ def check_json_schema(schema: dict[str, Any], where: Where, problems: list[Probl
     if len(walk.patterns) > MAX_PATTERNS:
         message = f"{len(walk.patterns)} patterns, at most {MAX_PATTERNS} are allowed"
         problems.append(Problem("M026", message, where))
-    elif walk.patterns and len(problems) == before:
+    elif walk.patterns:
         _check_patterns(walk.patterns, problems)
 
 
@@ -152,8 +161,8 @@ class _Walk:
             self.pattern(item, where)
         elif key == "$ref":
             self.references.append((item, where))
-        elif key == "$schema" and item.rstrip("#") != DIALECT:
-            self.say("M024", f"$schema {clip(item)} is not {DIALECT}", where)
+        elif key == "$schema" and item.rstrip("#") not in _READABLE:
+            self.say("M024", f"$schema {clip(item)} is not read; use {DIALECT}", where)
 
     def pattern(self, item: str, where: Where) -> None:
         if len(item) > MAX_PATTERN:
@@ -175,8 +184,8 @@ class _Walk:
             self.say("M025", message, where)
             return
         hint = nearest(key[:64], KEYWORDS)
-        message = f"unknown JSON Schema keyword {clip(key)}{hint}"
-        self.problems.append(Problem("M024", message, where, on_key=True))
+        message = f"unknown JSON Schema keyword {clip(key)} is ignored{hint}"
+        self.problems.append(Problem("M045", message, where, on_key=True, severity="warning"))
 
     def say(self, code: str, message: str, where: Where) -> None:
         self.problems.append(Problem(code, message, where))
@@ -241,13 +250,30 @@ def make_validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator
     import jsonschema_rs
 
     return jsonschema_rs.Draft202012Validator(
-        schema,
+        known_part(schema),
         validate_formats=False,
         retriever=_refuse,
         pattern_options=jsonschema_rs.RegexOptions(
             size_limit=REGEX_SIZE_BYTES, dfa_size_limit=REGEX_SIZE_BYTES
         ),
     )
+
+
+def known_part(schema: Any) -> Any:
+    """The schema without what is not applied, so that the validator does not see it at all."""
+    if not isinstance(schema, dict):
+        return schema
+    result: dict[str, Any] = {}
+    for key, item in schema.items():
+        if key in _SCHEMA:
+            result[key] = known_part(item)
+        elif key in _SCHEMAS and isinstance(item, list):
+            result[key] = [known_part(each) for each in item]
+        elif key in _NAMED and isinstance(item, dict):
+            result[key] = {name: known_part(each) for name, each in item.items()}
+        elif key in KEYWORDS and key != "$schema":
+            result[key] = item
+    return result
 
 
 def _refuse(uri: str) -> Any:

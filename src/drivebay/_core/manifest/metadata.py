@@ -107,8 +107,9 @@ class PluginMetadata:
         self.__dict__[name] = value
 
     def __delattr__(self, name: str) -> None:
-        self.__setattr__(name, None)
-        del self.__dict__[name]
+        if self.__dict__.get("_sealed"):
+            self.__setattr__(name, None)
+        object.__delattr__(self, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy or a pickle of read-only metadata is the caller's own and may be edited.
@@ -159,6 +160,13 @@ class PluginMetadata:
         for key, value in self.extensions.items():
             result[key] = _thawed(value)
         return result
+
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """The JSON Schema (2020-12) of a ``plugin.yaml``, for editors; fresh plain data."""
+        from drivebay._core.manifest.schema import manifest_schema
+
+        return manifest_schema()
 
     def sealed(self) -> Self:
         """The same metadata, read-only all the way down; itself if it already is."""

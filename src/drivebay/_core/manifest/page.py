@@ -45,7 +45,7 @@ CODES = {
     "M021": ("two plugins have the same name", "rename one, or use the precedence it shows"),
     "M022": ("two plugins claim the same model", "pin one, or use `overrides`"),
     "M023": ("a dependency is missing or too old", "install what it names"),
-    "M024": ("not a JSON Schema, or a keyword that is not known", "correct the schema"),
+    "M024": ("not a JSON Schema", "correct the schema at that place"),
     "M025": (
         "a schema reference that leaves the schema, leads nowhere or goes in a circle",
         "refer to `#/$defs/NAME` only",
@@ -77,6 +77,10 @@ CODES = {
     ),
     "M043": ("not a requirement", "write it as PEP 508 has it, such as `pyvisa>=1.13`"),
     "M044": ("not a version specifier", "write it as PEP 440 has it, such as `>=1,<2`"),
+    "M045": (
+        "a JSON Schema keyword that is not known (warning)",
+        "use the keyword it names, or begin it with `x-`; it is ignored",
+    ),
     "D001": (
         "`driver_class` is not a class path",
         "`module.Class`, `package.module.Class` or `module:Outer.Inner`",
@@ -158,10 +162,11 @@ A region of `regions` gives the largest magnitudes of `voltage_v` and `current_a
 together; the model works in any one of its regions.
 
 A `config_schema` and the `parameters` of a method are JSON Schema 2020-12 with these keywords:
-{keywords}; keys that begin with `x-` are ignored. `$ref` takes `#/$defs/NAME`, and references form
-no circle. There are at most {MAX_PATTERNS} patterns of at most {MAX_PATTERN} characters; they run
-on an engine that never backtracks, so look-around and back-references are refused. `format` is a
-note to the reader and is not checked.
+{keywords}. Any other is ignored with a warning, and one that begins with `x-` without. `$ref` takes
+`#/$defs/NAME`, and references form no circle. There are at most {MAX_PATTERNS} patterns of at most
+{MAX_PATTERN} characters; they run on an engine that never backtracks, so look-around and
+back-references are refused. `format` is a note to the reader and is not checked. Without a
+`$schema`, or with that of draft-07 or 2019-09, the schema is applied as 2020-12 all the same.
 
 A column's `kind` is one of {kinds}. A `safe_state` has a `deadline_s` above 0 and at most
 {MAX_DEADLINE_S:g}; `interrupt` is `true` where a device clear stops the instrument, or the list of
