@@ -50,6 +50,13 @@ def shown(command: str) -> str:
     return repr(command if len(command) <= 80 else command[:77] + "...")
 
 
+def _named(command: str | bytes) -> str:
+    """A command as text, for messages."""
+    if isinstance(command, bytes):
+        command = command[:256].decode(errors="replace")
+    return command.rstrip("\r\n") or "?"
+
+
 class Link(ABC):
     """One open channel to an instrument.
 
@@ -160,11 +167,11 @@ class Link(ABC):
                     self._settle(deadline)
                 elif not ledger.owed and (self._buffer or (not self._gone and self._waiting())):
                     self._discard(deadline)
-                self._put(message, deadline, question)
+                self._put(message, deadline, _named(command) if question else "")
             finally:
                 self._questions.release()
         else:
-            self._put(message, deadline, question)
+            self._put(message, deadline, "")
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         """Ask one question; its answer as text without the terminator.
@@ -180,7 +187,7 @@ class Link(ABC):
         """
         raw = self._ask(command, self._take_line, timeout_s)
         answer = self._text(raw, command)
-        if self.identity is None and command.strip().upper() == "*IDN?":
+        if self.identity is None and "*IDN?" in command.upper() and ";" not in command:
             self.identity = answer
         return answer
 
@@ -253,11 +260,11 @@ class Link(ABC):
         return self._clock() + timeout_s
 
     def _enter(self, lock: threading.Lock, deadline: float, command: str | bytes) -> None:
-        if lock.acquire(blocking=False):
+        if lock.acquire(False):
             return
         remaining = deadline - self._clock()
         if remaining <= 0 or not lock.acquire(timeout=remaining):
-            name = command if isinstance(command, str) else command.decode("latin-1")
+            name = _named(command)
             raise LinkTimeoutError(
                 f"{self.resource} was busy with {shown(self._asking)} until the deadline of "
                 f"{shown(name)}",
@@ -309,19 +316,19 @@ class Link(ABC):
             return line.encode() + self._terminator
         return command + self._terminator
 
-    def _put(self, message: bytes, deadline: float, question: bool) -> None:
-        """Send one whole message under the write lock, and enter it in the ledger."""
-        self._enter(self._writes, deadline, message)
+    def _put(self, message: bytes, deadline: float, question: str) -> None:
+        """Send one whole message under the write lock, and enter a question in the ledger."""
+        self._enter(self._writes, deadline, question or message)
         try:
             self._put_now(message, deadline, question)
         finally:
             self._writes.release()
 
-    def _put_now(self, message: bytes, deadline: float, question: bool) -> None:
+    def _put_now(self, message: bytes, deadline: float, question: str) -> None:
         if self._gone:
             raise self._lost()
         if question:
-            self._asking = message[:256].decode(errors="replace").rstrip("\r\n")
+            self._asking = question
         sent = self._send(message, deadline)
         if sent < len(message):
             self._unsent(message, sent)
@@ -333,7 +340,7 @@ class Link(ABC):
         if sent:
             self._record("w", message[:sent])
             self._ledger.cut_off(f"{sent} of {len(message)} bytes of a command were sent")
-        name = message[:256].decode(errors="replace").rstrip("\r\n")
+        name = _named(message)
         raise LinkTimeoutError(
             f"{self.resource} took {sent} of {len(message)} bytes of {shown(name)} in time",
             resource=self.resource,
@@ -352,7 +359,7 @@ class Link(ABC):
                 self._settle(deadline)
             elif self._buffer or (not self._gone and self._waiting()):
                 self._discard(deadline)
-            self._put(message, deadline, True)
+            self._put(message, deadline, command or "?")
             raw = take(deadline)
             ledger.answered()
             return raw
@@ -389,7 +396,9 @@ class Link(ABC):
 
     def _fill(self, deadline: float) -> None:
         """Add some bytes to the buffer, or raise at the deadline."""
-        chunk = self._receive(deadline)
+        self._add(self._receive(deadline))
+
+    def _add(self, chunk: bytes) -> None:
         if not chunk and not self._ended:
             self._ledger.timed_out()
             came = f" ({len(self._buffer)} bytes of it came)" if self._buffer else ""
@@ -409,6 +418,13 @@ class Link(ABC):
     def _take_line(self, deadline: float) -> bytes:
         """One answer up to its terminator (or END), with it."""
         buffer = self._buffer
+        if not buffer and not self._ended and not self._skip_end:
+            chunk = self._receive(deadline)
+            if chunk and chunk.find(self._last) == len(chunk) - 1:  # as nearly always
+                self._ended = False
+                self._record("r", chunk)
+                return chunk
+            self._add(chunk)
         start = 0
         while (at := buffer.find(self._last, start)) < 0:
             if self._ended:
@@ -588,7 +604,7 @@ class Link(ABC):
             self._writes.release()
 
     def _compare_identity(self, before: str, deadline: float) -> None:
-        self._put_now(self._message("*IDN?"), deadline, True)
+        self._put_now(self._message("*IDN?"), deadline, "*IDN?")
         try:
             now = self._text(self._take_line(deadline), "*IDN?")
         except LinkTimeoutError:

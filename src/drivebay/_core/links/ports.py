@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 _CHUNK = 65_536
 _SERIAL_CHUNK = 64
+_HANG_UP = getattr(select, "POLLRDHUP", 0)  # Linux; elsewhere a closed peer is a timeout
 
 
 class Port(Protocol):
@@ -142,10 +143,23 @@ class PyMessagePort:
         self._visa = visa
         self._session = session
         self._wait_on = getattr(session.interface, "_sync", None)  # HiSLIP's channel for answers
-        network = hasattr(session, "lock_timeout") or self._wait_on is not None
-        self.slice_s = 0.05 if network else 86_400.0
+        self._peer = self._wait_on or getattr(session.interface, "sock", None)  # VXI-11's only one
+        self.slice_s = 0.05 if self._peer is not None else 86_400.0
+
+    def _hung_up(self) -> bool:
+        """Whether the peer closed; pyvisa-py would wait for its answer until the timeout."""
+        if self._peer is None or _HANG_UP == 0:
+            return False
+        poll = select.poll()
+        poll.register(self._peer, _HANG_UP)
+        return bool(poll.poll(0))
+
+    def _check_peer(self) -> None:
+        if self._hung_up():
+            raise ConnectionResetError("the instrument closed the connection")
 
     def send(self, data: memoryview, seconds: float) -> int:
+        self._check_peer()
         self._visa.timeout = max(1, seconds * 1000)
         sent, status = self._session.write(bytes(data))
         if status < 0 and not _is_timeout(status):
@@ -153,6 +167,7 @@ class PyMessagePort:
         return int(sent)
 
     def receive(self, seconds: float) -> tuple[bytes, bool]:
+        self._check_peer()
         if self._wait_on is not None:
             # A timeout inside HiSLIP's read would lose the part of a header it had read.
             if not select.select([self._wait_on], [], [], seconds)[0]:
@@ -168,11 +183,14 @@ class PyMessagePort:
         return False
 
     def clear(self, seconds: float) -> bool:
+        self._check_peer()
         self._visa.timeout = max(1, seconds * 1000)
         self._visa.clear()
         return True
 
     def close(self) -> None:
+        if self._peer is not None and self._hung_up():
+            self._peer.close()  # else its good-bye waits for an answer
         self._visa.close()
 
 
@@ -244,13 +262,15 @@ def _is_timeout(status: Any) -> bool:
 
 
 def _timed_out(error: Exception) -> bool:
-    code = getattr(error, "error_code", None)
-    return code is not None and getattr(code, "name", "") == "error_timeout"
+    from pyvisa.constants import StatusCode
+
+    return getattr(error, "error_code", None) == StatusCode.error_timeout
 
 
 def _unsupported(error: Exception) -> bool:
-    code = getattr(error, "error_code", None)
-    return isinstance(error, NotImplementedError) or getattr(code, "name", "") in {
-        "error_nonsupported_operation",
-        "error_nonimplemented_operation",
+    from pyvisa.constants import StatusCode
+
+    return isinstance(error, NotImplementedError) or getattr(error, "error_code", None) in {
+        StatusCode.error_nonsupported_operation,
+        StatusCode.error_nonimplemented_operation,
     }

@@ -8,6 +8,7 @@ before.
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import threading
 import time
@@ -88,7 +89,12 @@ class VisaLink(Link):
         import pyvisa
 
         manager = pyvisa.ResourceManager(self.visa_library)
-        visa: Any = manager.open_resource(self.resource, open_timeout=int(seconds * 1000) or 1)
+        milliseconds = int(seconds * 1000) or 1
+        try:
+            visa: Any = manager.open_resource(self.resource, open_timeout=milliseconds)
+        except Exception as exc:
+            _close_leftovers(exc)
+            raise
         try:
             visa.timeout = max(1, seconds * 1000)
             if self._baud_rate is not None and self.interface == "serial":
@@ -302,6 +308,17 @@ def _check_serial(resource: str, device: str) -> None:
         raise LinkOpenError(f"{resource}: {exc.strerror}: {device}", resource=resource) from exc
     if not stat.S_ISCHR(mode):
         raise LinkOpenError(f"{resource}: {device} is not a serial port", resource=resource)
+
+
+def _close_leftovers(problem: BaseException) -> None:
+    """Close the socket of an open that did not come to its end: pyvisa-py 0.8.1 just drops it."""
+    step = problem.__traceback__
+    while step is not None:
+        session = step.tb_frame.f_locals.get("self")
+        leftover = getattr(getattr(session, "interface", None), "sock", None)
+        if isinstance(leftover, socket.socket):
+            leftover.close()
+        step = step.tb_next
 
 
 def _bounded(work: Callable[[], _T], seconds: float, *, late: Callable[[_T], None]) -> _T:
