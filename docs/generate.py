@@ -25,6 +25,10 @@ ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 
 # Codes of stages that keep no table of their own; a test finds any that is missing here.
 DRIVER_CODES = {
+    "M101": ("the class has a method the manifest does not list", "list it; look-ups use the list"),
+    "M102": ("`@driver_plugin` and `plugin.yaml` disagree", "keep what is said once"),
+    "M103": ("no `safe_state`", "declare what switches the output off"),
+    "M104": ("no `manufacturer`, so any maker's instrument of that model fits", "name it"),
     "D006": ("a Python file that looks like a driver does not parse", "correct it at that line"),
     "D013": ("a chunk has a column the method does not declare", "declare it, or rename it"),
     "D017": (
@@ -35,11 +39,13 @@ DRIVER_CODES = {
 ADDRESS_CODES = {
     "V001": ("not a VISA address", "write it in the form that is shown"),
     "V002": ("a port that does not exist", "1 to 65535"),
+    "V003": ("nothing listens at the address", "switch it on, or free it from who holds it"),
     "V004": ("a character that an address cannot have", "remove it"),
     "V005": ("an address that is too long", "write the address only"),
     "V006": ("a host that is ambiguous or not allowed", "write four decimal numbers, or a name"),
     "V008": ("a serial port given as a URL", "name the device"),
     "V009": ("not the name of a serial port", "`/dev/tty...`, `COM1` or a number"),
+    "V010": ("the library for GPIB is missing", "install the adapter's driver"),
     "V011": ("a GPIB address outside 0 to 30", "look at the instrument's menu"),
     "V012": ("an IPv6 host where only raw sockets take one", "use `::SOCKET`, or IPv4"),
     "V014": ("a USB address with an impossible field", "copy it from `drivebay find`"),
@@ -207,7 +213,8 @@ def commands() -> Iterator[tuple[str, click.Command, click.Context]]:
 def _walk(
     name: str, command: click.Command, parent: click.Context | None
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
-    context = click.Context(command, info_name=name.rsplit(" ", 1)[-1], parent=parent)
+    short = name.rsplit(" ", 1)[-1]
+    context = click.Context(command, parent, info_name=short, **command.context_settings)
     yield name, command, context
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
