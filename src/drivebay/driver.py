@@ -36,15 +36,26 @@ from drivebay._core.errors import (
     ParameterError,
 )
 from drivebay._core.links import Link, open_link
-from drivebay._core.methods import Column, IVSweep, MethodSpec, parse_quantity, quantity
+from drivebay._core.methods import (
+    STANDARD,
+    Column,
+    Field,
+    IVSweep,
+    MethodSpec,
+    fields,
+    parse_quantity,
+    quantity,
+)
 
 __all__ = [
     "CONTRACT_VERSION",
+    "STANDARD",
     "AbortedError",
     "AnswerError",
     "Column",
     "DrivebayError",
     "DriverError",
+    "Field",
     "IVSweep",
     "InstrumentDriver",
     "InstrumentError",
@@ -60,6 +71,7 @@ __all__ = [
     "ScpiDriver",
     "Streaming",
     "driver_plugin",
+    "fields",
     "method",
     "open_link",
     "parse_quantity",

@@ -1,0 +1,175 @@
+"""Whether a plugin is right: its manifest, its code, and whether the two agree.
+
+Everything the engine itself says of it, and beyond that what it accepts and an author would still
+want to know, as warnings. Imports the driver; touches no instrument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drivebay.cli.failures import NothingFound, problem_of
+
+if TYPE_CHECKING:
+    from drivebay import Diagnostic, PluginInfo, PluginManager
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found out about one plugin.
+
+    Attributes:
+        info: its record, after loading.
+        diagnostics: every problem of its manifest, and warnings.
+        failure: why it cannot be loaded, None if it can.
+        traceback: of its own code, if that raised.
+        conflicts: other plugins that claim models of its.
+    """
+
+    info: PluginInfo
+    diagnostics: tuple[Diagnostic, ...]
+    failure: str | None = None
+    traceback: str = ""
+    conflicts: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can be used as it is."""
+        return self.failure is None and not any(
+            each.severity == "error" for each in self.diagnostics
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "name": self.info.metadata.name,
+            "version": self.info.metadata.version,
+            "path": self.info.path,
+            "ok": self.ok,
+            "error_message": self.failure,
+            "diagnostics": [problem_of(each) for each in self.diagnostics],
+            "conflicts": list(self.conflicts),
+            "sha256": self.info.sha256,
+        }
+
+
+def check_plugins(path_or_name: str) -> list[Checked]:
+    """Check the plugin of a name, or those that a path holds.
+
+    Raises:
+        NothingFound: there is none.
+        PluginNotFoundError: there is none of that name.
+    """
+    from drivebay import PluginManager, PluginNotFoundError
+
+    everywhere = PluginManager()
+    path = Path(path_or_name).expanduser().absolute()
+    if not path.exists() or (everywhere.discover_plugins() and path_or_name in everywhere.plugins):
+        everywhere.discover_plugins()
+        info = everywhere.get_plugin_info(path_or_name)
+        if info is None:
+            raise PluginNotFoundError(path_or_name, sorted(everywhere.plugins))
+        return [_check(everywhere, info)]
+    folder = path if path.is_dir() else path.parent
+    # The path first, so that it is judged even where another plugin has its name; the others
+    # after it, because it may use them.
+    manager = PluginManager([folder, *everywhere.plugin_dirs])
+    manager.discover_plugins()
+    known = {info.path: info for info in (*manager.shadowed, *manager.plugins.values())}
+    here = [info for info in known.values() if _holds(path, Path(info.path))]
+    if not here:
+        raise NothingFound(
+            f"{path} holds no plugin: no plugin.yaml, and no class decorated with @driver_plugin"
+        )
+    return [_check(manager, info) for info in here]
+
+
+def _holds(path: Path, manifest: Path) -> bool:
+    return manifest == path or (path.is_dir() and path.resolve() in manifest.resolve().parents)
+
+
+def _check(manager: PluginManager, info: PluginInfo) -> Checked:
+    from drivebay import PluginError
+
+    if info.shadowed_by:
+        return Checked(info, info.diagnostics, failure=info.reason)
+    if any(each.severity == "error" for each in info.diagnostics):
+        return Checked(info, info.diagnostics, failure=None)
+    name = info.metadata.name
+    try:
+        loaded = manager.require(name)
+    except PluginError as exc:
+        traceback = getattr(exc, "traceback", "")
+        return Checked(info, info.diagnostics, failure=str(exc), traceback=traceback)
+    warnings = (*loaded.diagnostics, *_drift(loaded), *_advice(loaded))
+    rivals = tuple(
+        f"model {c.model}: {c.chosen} answers ({c.reason})"
+        for c in manager.conflicts
+        if name in c.plugins
+    )
+    return Checked(loaded, warnings, conflicts=rivals)
+
+
+def _warning(code: str, info: PluginInfo, message: str) -> Diagnostic:
+    from drivebay import Diagnostic
+
+    return Diagnostic(code, message, path=info.path, severity="warning")
+
+
+def _drift(info: PluginInfo) -> Iterator[Diagnostic]:
+    """Where the manifest and the class say different things."""
+    cls, manifest = info.driver_class, info.metadata
+    if cls is None:
+        return
+    declared = getattr(cls, "supported_methods", None)
+    if callable(declared):
+        extra = [name for name in declared() if name not in manifest.supported_methods]
+        if extra:
+            names = ", ".join(extra)
+            text = f"{cls.__qualname__} has {names}, the manifest does not list it"
+            yield _warning("M101", info, text)
+    decorated = cls.__dict__.get("_plugin_metadata")
+    if decorated is None:
+        return
+    for key, value in decorated.to_dict().items():
+        stated = getattr(manifest, key)
+        if key != "driver_class" and stated != value:
+            text = f"{key} is {stated!r} in the manifest and {value!r} in @driver_plugin"
+            yield _warning("M102", info, text)
+
+
+def _advice(info: PluginInfo) -> Iterator[Diagnostic]:
+    """What works without and is better with."""
+    metadata = info.metadata
+    if not metadata.safe_state:
+        text = "has no safe_state: nothing can switch the output off for the driver when it fails"
+        yield _warning("M103", info, text)
+    if not metadata.manufacturer:
+        text = "has no manufacturer: any maker's instrument with such a model number would match"
+        yield _warning("M104", info, text)
+
+
+def tell(result: Checked) -> None:
+    """Print the result of a check for a person."""
+    info = result.info
+    for each in result.diagnostics:
+        click.echo(f"{_place(each)}{each.severity}: {each.message} [{each.code}]")
+    if result.failure is not None:
+        click.echo(f"{info.path}: error: {result.failure}")
+        for line in result.traceback.rstrip().splitlines():
+            click.echo(f"    {line}")
+    for line in result.conflicts:
+        click.echo(f"note: {line}")
+    verdict = "can be used" if result.ok else "CANNOT BE USED"
+    name, version = info.metadata.name, info.metadata.version
+    click.echo(f"{name} {version}: {verdict}")
+
+
+def _place(each: Diagnostic) -> str:
+    where = f"{each.path}:{each.line}:{each.column}" if each.line else each.path
+    return f"{where}: " if where else ""

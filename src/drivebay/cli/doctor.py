@@ -1,0 +1,171 @@
+"""``drivebay doctor``: is everything in place on this machine, and if not, what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from drivebay.cli.failures import FAILED
+from drivebay.cli.output import emit, json_option
+
+if TYPE_CHECKING:
+    from drivebay import PluginManager
+
+_EXTRAS: Final = (
+    ("plot", "matplotlib", "plots"),
+    ("analysis", "scipy", "fits"),
+    ("export", "pandas", "data frames"),
+)
+_MIN_WATCHES: Final = 1024
+_WATCH_LIMITS: Final = Path("/proc/sys/fs/inotify")
+
+
+class Finding(NamedTuple):
+    """One thing looked at.
+
+    ``state``: ok; ``note`` works, could be more; ``problem`` has to be put right.
+    """
+
+    name: str
+    state: str
+    detail: str
+    remedy: str = ""
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int | None:
+    """Look at the installation: versions, home folder, extras, VISA, plugins, limits.
+
+    Exits with 1 if something has to be put right. No instrument is spoken to. With --json: one
+    object with ok and findings, each with name, state (ok, note, problem), detail and remedy.
+    """
+    findings = list(examine())
+    ok = all(each.state != "problem" for each in findings)
+    if as_json:
+        emit({"ok": ok, "findings": [each._asdict() for each in findings]})
+        return None if ok else FAILED
+    marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "problem": ("PROBLEM", "red")}
+    for each in findings:
+        word, colour = marks[each.state]
+        click.echo(f"{click.style(f'{word:<8}', fg=colour)} {each.name:<16} {each.detail}")
+        if each.remedy:
+            click.echo(f"{'':25} {each.remedy}")
+    return None if ok else FAILED
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything."""
+    from drivebay import PluginManager
+
+    manager = PluginManager()
+    manager.discover_plugins()
+    looks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _python,
+        lambda: _home(manager.home),
+        _extras,
+        _visa,
+        lambda: _plugins(manager),
+        _watches,
+    )
+    for look in looks:
+        yield from look()
+
+
+def _python() -> Iterator[Finding]:
+    from drivebay import __version__
+
+    yield Finding("drivebay", "ok", f"{__version__} in {Path(__file__).parents[1]}")
+    where = f"Python {platform.python_version()} at {sys.executable}"
+    yield Finding("python", "ok", where)
+    if not sys.platform.startswith("linux"):
+        text = f"{platform.system()}: Linux is the tested platform"
+        yield Finding("system", "note", text)
+
+
+def _home(home: Path) -> Iterator[Finding]:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as exc:
+        remedy = "make it writable, or set DRIVEBAY_HOME to a folder that is"
+        yield Finding("home", "problem", f"{home} cannot be written: {exc.strerror}", remedy)
+        return
+    yield Finding("home", "ok", str(home))
+    crashes = len(list((home / "crashes").glob("*.txt")))
+    if crashes:
+        text = f"{crashes} internal errors are kept in {home / 'crashes'}"
+        yield Finding("crashes", "note", text, "please report them, then delete them")
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, module, gives in _EXTRAS:
+        if importlib.util.find_spec(module) is None:
+            remedy = f"pip install 'drivebay[{extra}]'"
+            yield Finding(f"extra {extra}", "note", f"no {gives}: no {module}", remedy)
+        else:
+            yield Finding(f"extra {extra}", "ok", f"{module} {metadata.version(module)}")
+
+
+def _visa() -> Iterator[Finding]:
+    try:
+        from pyvisa.ctwrapper.highlevel import IVIVisaLibrary
+    except ImportError as exc:
+        yield Finding("visa", "problem", f"PyVISA cannot be imported: {exc}", "pip install pyvisa")
+        return
+    libraries = [f"pyvisa {metadata.version('pyvisa')}"]
+    if importlib.util.find_spec("pyvisa_py") is not None:
+        libraries.append(f"pyvisa-py {metadata.version('pyvisa-py')}")
+    vendors = [str(path) for path in IVIVisaLibrary.get_library_paths()]
+    libraries += vendors or ["no vendor's VISA library (not needed)"]
+    yield Finding("visa", "ok", ", ".join(libraries))
+    absent = [name for name in ("zeroconf", "psutil") if importlib.util.find_spec(name) is None]
+    if absent:
+        text = f"`find` may miss instruments on the network: no {' and no '.join(absent)}"
+        remedy = f"pip install {' '.join(absent)}, or name addresses in DRIVEBAY_RESOURCES"
+        yield Finding("discovery", "note", text, remedy)
+    if not importlib.util.find_spec("usb"):
+        yield Finding("usb", "note", "no USB instruments: no pyusb", "pip install pyusb")
+
+
+def _plugins(manager: PluginManager) -> Iterator[Finding]:
+    records = manager.plugins
+    bad = [info for info in records.values() if info.error_message]
+    yield Finding("plugins", "ok", f"{len(records)} found, {len(bad)} of them with a problem")
+    for info in bad:
+        name = info.metadata.name
+        first = (info.error_message or "").splitlines()[0]
+        yield Finding(f"plugin {name}", "problem", first, f"drivebay plugins check {name}")
+    for conflict in manager.conflicts:
+        text = f"model {conflict.model}: {', '.join(conflict.plugins)}; {conflict.chosen} answers"
+        remedy = f"to choose: drivebay plugins pin {conflict.model!r} NAME"
+        yield Finding("conflict", "note", text, remedy)
+    for info in manager.shadowed:
+        yield Finding("shadowed", "note", f"{info.path}: {info.reason}")
+    for diagnostic in manager.diagnostics:
+        yield Finding("plugin folders", "note", str(diagnostic))
+
+
+def _watches() -> Iterator[Finding]:
+    """Whether edits of plugins can be seen as they happen (Linux: inotify's limits)."""
+    found: dict[str, Any] = {}
+    for name in ("max_user_watches", "max_user_instances"):
+        try:
+            found[name] = int((_WATCH_LIMITS / name).read_text("ascii"))
+        except (OSError, ValueError):
+            return
+    text = f"{found['max_user_watches']} folders, {found['max_user_instances']} programs (inotify)"
+    if found["max_user_watches"] < _MIN_WATCHES or found["max_user_instances"] < 1:
+        remedy = f"sudo sysctl fs.inotify.max_user_watches={64 * _MIN_WATCHES}"
+        yield Finding("live edits", "problem", text, remedy)
+        return
+    yield Finding("live edits", "ok", text)

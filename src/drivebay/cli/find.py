@@ -1,0 +1,131 @@
+"""``drivebay find`` and ``drivebay explain``: who is there, and which plugin serves it, and why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drivebay.cli.failures import NOT_FOUND, OK
+from drivebay.cli.output import emit, heading, json_option, table
+
+if TYPE_CHECKING:
+    from drivebay import Candidate, Found, PluginManager
+
+
+@click.command()
+@click.argument("resources", nargs=-1, metavar="[RESOURCE]...")
+@json_option
+def find(resources: tuple[str, ...], as_json: bool) -> int:
+    """Ask instruments who they are, and show which plugin serves each.
+
+    Without a RESOURCE it looks at what VISA finds (two or three seconds) and at the addresses in
+    DRIVEBAY_RESOURCES. Only `*IDN?` is sent. With --json: a list of objects with resource, idn,
+    plugin, candidates, identity and error.
+    """
+    from drivebay import Bay
+
+    with Bay() as bay:
+        if not resources and not as_json and sys.stderr.isatty():
+            click.echo("looking at the buses and the network ...", err=True)
+        found = bay.find(list(resources) or None)
+    answered = [each for each in found if each.idn is not None]
+    if as_json:
+        emit([found_data(each) for each in found])
+    else:
+        _show_found(found)
+        if not found:
+            click.echo("no instrument found: VISA lists none, DRIVEBAY_RESOURCES names none")
+            click.echo("  name one: drivebay find TCPIP::192.0.2.10::5025::SOCKET")
+            click.echo("  or start a simulated one: drivebay sim keithley2400")
+    return OK if answered else NOT_FOUND
+
+
+def found_data(found: Found) -> dict[str, Any]:
+    """One address that was looked at, as plain data."""
+    return {
+        "resource": found.resource,
+        "idn": found.idn,
+        "plugin": found.plugin,
+        "candidates": [candidate._asdict() for candidate in found.candidates],
+        "identity": dict(found.identity),
+        "error": found.error,
+    }
+
+
+def _show_found(found: Sequence[Found]) -> None:
+    answered = [each for each in found if each.idn is not None]
+    if answered:
+        rows = [
+            (
+                each.resource,
+                each.identity.get("manufacturer"),
+                each.identity.get("model"),
+                each.identity.get("serial"),
+                each.plugin or "none",
+            )
+            for each in answered
+        ]
+        click.echo(table(["resource", "manufacturer", "model", "serial", "plugin"], rows))
+    for each in found:
+        if each.error is not None:
+            click.echo(f"{each.resource}: {each.error}", err=True)
+    for each in answered:
+        if each.plugin is None:
+            click.echo(f"{each.resource}: no plugin serves {each.idn!r}", err=True)
+            click.echo(f"  why not: drivebay explain {each.resource}", err=True)
+
+
+@click.command()
+@click.argument("text", metavar="IDN_OR_RESOURCE")
+@json_option
+def explain(text: str, as_json: bool) -> int:
+    """Say which plugins were considered for an instrument, and why or why not.
+
+    IDN_OR_RESOURCE is a model (2400), a whole `*IDN?` reply in quotes, or the address of an
+    instrument, which is then asked. With --json: one object with idn, resource, plugin, candidates.
+    """
+    from drivebay import Bay, NoDriverError
+
+    with Bay() as bay:
+        resource: str | None = None
+        idn = text
+        if _is_address(text):
+            found = bay.find([text])[0]
+            if found.idn is None:
+                raise NoDriverError(f"{found.resource} cannot be asked: {found.error}")
+            resource, idn, candidates = found.resource, found.idn, list(found.candidates)
+        else:
+            candidates = bay.plugins.explain(text)
+        plugin = next((each.plugin for each in candidates if each.usable), None)
+        if as_json:
+            listed = [each._asdict() for each in candidates]
+            emit({"idn": idn, "resource": resource, "plugin": plugin, "candidates": listed})
+        else:
+            _show_candidates(idn, plugin, candidates, bay.plugins)
+    return OK if plugin is not None else NOT_FOUND
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is a VISA address: no model and no ``*IDN?`` reply has a double colon."""
+    return "::" in text or text.upper().startswith("ASRL")
+
+
+def _show_candidates(
+    idn: str, plugin: str | None, candidates: Sequence[Candidate], plugins: PluginManager
+) -> None:
+    click.echo(heading(idn))
+    for each in candidates:
+        mark = "chosen" if each.plugin == plugin and each.usable else "usable"
+        click.echo(f"  {each.plugin}: {mark if each.usable else 'not usable'}")
+        for reason in each.why:
+            click.echo(f"    + {reason}")
+        for reason in each.why_not:
+            click.echo(f"    - {reason}")
+    if not candidates:
+        known = ", ".join(sorted(plugins.model_index)) or "none"
+        click.echo(f"  no plugin claims it; models known: {known}")
+    if plugin is None:
+        click.echo("  begin a driver for it: drivebay new NAME --model MODEL", err=True)

@@ -1,0 +1,270 @@
+"""``drivebay measure METHOD --on RESOURCE``: one measurement, with the method's own options.
+
+The options of a standard method are made from its typed parameters; the values are judged where
+everybody's are, in the core, so that all problems are told at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drivebay.cli.failures import ABORTED, NothingFound, describe
+from drivebay.cli.interruption import aborting
+from drivebay.cli.output import emit, json_option
+from drivebay.cli.runs import show
+from drivebay.cli.sweepview import view
+
+if TYPE_CHECKING:
+    from drivebay import Bay, Instrument, Run
+    from drivebay.driver import Field, MethodSpec
+
+
+class Methods(click.Group):
+    """A group whose members are the standard methods; any other name is a plugin's own method."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the standard methods."""
+        from drivebay.driver import STANDARD
+
+        return list(STANDARD)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a method; a name that is no standard one takes any parameters."""
+        from drivebay.driver import STANDARD
+
+        spec = STANDARD.get(cmd_name)
+        return _own_method(cmd_name) if spec is None else _standard_method(spec)
+
+
+@click.group(cls=Methods, subcommand_metavar="METHOD --on RESOURCE [PARAMETERS]...")
+def measure() -> None:
+    """Measure, record, and show the run.
+
+    Numbers may carry their unit: --compliance-a 10mA. Ctrl-C aborts: the output goes off, the
+    points so far are kept. A METHOD that is not listed below is one of a plugin's own; its
+    parameters are given as --set NAME=VALUE.
+    """
+
+
+def _standard_method(spec: MethodSpec) -> click.Command:
+    from drivebay.driver import fields
+
+    known = fields(spec)
+
+    def run(**options: Any) -> int | None:
+        given = {f.name: options.pop(f.name) for f in known}
+        params = {
+            field.name: _value(field, given[field.name])
+            for field in known
+            if given[field.name] is not None
+        }
+        return _measure(spec.name, {**params, **_pairs(options.pop("assigned"))}, **options)
+
+    command = click.command(spec.name, help=f"{spec.title}: {spec.help or spec.title}")(
+        _common_options(run)
+    )
+    command.params[:0] = [_option(field) for field in known]
+    return command
+
+
+def _own_method(name: str) -> click.Command:
+    def run(**options: Any) -> int | None:
+        return _measure(name, _pairs(options.pop("assigned")), **options)
+
+    text = f"The method {name!r} of a plugin; its parameters are given as --set NAME=VALUE."
+    return click.command(name, help=text)(_common_options(run))
+
+
+def _common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.option(
+                "--on", "resource", metavar="RESOURCE", required=True, help="Its address."
+            ),
+            click.option("--plugin", metavar="NAME", help="Use this plugin, whatever fits best."),
+            click.option(
+                "--config",
+                metavar="NAME=VALUE",
+                multiple=True,
+                help="An option of the driver; may be repeated.",
+            ),
+            click.option(
+                "--set",
+                "assigned",
+                metavar="NAME=VALUE",
+                multiple=True,
+                help="A parameter by its name; may be repeated.",
+            ),
+            click.option("--plot", metavar="FILE", help="Also draw it, as PNG or SVG."),
+        )
+    ):
+        function = option(function)
+    return json_option(function)
+
+
+def _option(field: Field) -> click.Option:
+    """One parameter as an option; whether its value is any good is not judged here."""
+    name = f"--{field.name.replace('_', '-')}"
+    if field.kind == "bool":
+        return click.Option([name, field.name], is_flag=True, default=None, help=field.help)
+    notes = []
+    if field.required:
+        notes.append("required")
+    elif field.default is not None:
+        notes.append(f"default: {field.default}")
+    text = f"{field.help}  [{', '.join(notes)}]" if notes else field.help
+    kind = click.Choice(field.choices) if field.kind == "choice" else click.STRING
+    metavar = None if field.kind == "choice" else field.unit or field.kind.upper()
+    if field.kind == "floats":
+        metavar = f"{field.unit or 'NUMBER'},..."
+    return click.Option([name, field.name], type=kind, metavar=metavar, help=text)
+
+
+def _value(field: Field, text: Any) -> Any:
+    """A word of the command line as what it means; text that is no number goes on as it is."""
+    if field.kind == "floats":
+        return [_number(part.strip()) for part in str(text).split(",") if part.strip()]
+    return _number(text) if field.kind in {"float", "int"} else text
+
+
+def _number(text: str) -> float | int | str:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _pairs(words: tuple[str, ...]) -> dict[str, Any]:
+    """``NAME=VALUE`` words; a value is JSON where it can be (3, true, [1, 2]), else text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (equals and name):
+            raise click.UsageError(f"{word!r} is not NAME=VALUE")
+        try:
+            found[name.strip().replace("-", "_")] = json.loads(value)
+        except ValueError:
+            found[name.strip().replace("-", "_")] = value
+    return found
+
+
+def _measure(
+    method: str,
+    params: Mapping[str, Any],
+    *,
+    resource: str,
+    plugin: str | None,
+    config: tuple[str, ...],
+    plot: str | None,
+    as_json: bool,
+) -> int | None:
+    from drivebay import Bay
+
+    with Bay() as bay:
+        if plugin is None:
+            _require_somebody_has(bay, method)
+        with bay.open(resource, plugin=plugin, config=_pairs(config) or None) as instrument:
+            try:
+                run, _ = record(instrument, method, params, curve=not as_json)
+            except Aborted as exc:
+                tell_abort(exc, as_json)
+                return ABORTED
+    if plot is not None:
+        run.plot(plot)
+    if as_json:
+        emit(run.to_dict())
+    else:
+        show(run)
+        if plot is not None:
+            click.echo(f"wrote {plot}")
+    return None
+
+
+def _require_somebody_has(bay: Bay, method: str) -> None:
+    if bay.plugins.find_drivers_for_method(method):
+        return
+    from difflib import get_close_matches
+
+    known = sorted(bay.plugins.capability_index)
+    near = get_close_matches(method, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise NothingFound(
+        f"no plugin has a method {method!r}{hint} (there are: {', '.join(known) or 'none'})"
+    )
+
+
+class Aborted(Exception):  # noqa: N818 - an end somebody asked for, not an error
+    """A measurement was stopped from the keyboard or by a signal.
+
+    Attributes:
+        run: what was measured before.
+        safe: True when the instrument confirmed its safe state, None when it cannot be asked.
+        cause: the error it ended with.
+    """
+
+    def __init__(self, run: Run, safe: bool | None, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.run, self.safe, self.cause = run, safe, cause
+
+
+def record(
+    instrument: Instrument,
+    method: str,
+    params: Mapping[str, Any],
+    *,
+    curve: bool = False,
+    on_stderr: bool = True,
+) -> tuple[Run, int]:
+    """Measure with a view of it, and Ctrl-C as an abort; return the run and how many chunks came.
+
+    Args:
+        instrument: what to measure with.
+        method: name of the method.
+        params: its parameters.
+        curve: draw the points as they come.
+        on_stderr: where to show it; standard output otherwise. Only a terminal shows anything.
+
+    Raises:
+        Aborted: it was stopped; the output is off and the points are kept.
+        DrivebayError: as :meth:`drivebay.Instrument.measure`.
+    """
+    from drivebay import AbortedError
+
+    stream = instrument.stream(method, **params)
+    chunks = 0
+    try:
+        with aborting(stream) as stop, view(stream, curve=curve, on_stderr=on_stderr) as shown:
+            for chunk in stream:
+                chunks += 1
+                shown.add(chunk)
+                if stop.asked:
+                    stream.abort()
+    except AbortedError as exc:
+        # Once more, and with its answer: the person who pressed Ctrl-C should be told.
+        report = instrument.make_safe()
+        raise Aborted(stream.run, report.verified, exc) from exc
+    return stream.run, chunks
+
+
+def tell_abort(exc: Aborted, as_json: bool) -> None:
+    """Say that a measurement was aborted, what state the instrument is in, and what is kept."""
+    safe = {
+        True: "the instrument confirms that it is in its safe state",
+        False: "THE INSTRUMENT DOES NOT CONFIRM ITS SAFE STATE: look at it, switch it off",
+        None: "its safe state was sent; its plugin has no query to confirm it",
+    }[exc.safe]
+    if as_json:
+        emit(describe(exc.cause))
+    click.echo(f"aborted; {safe}", err=True)
+    click.echo(f"  {len(exc.run)} points are kept: drivebay runs show {exc.run.id}", err=True)
+
+
+__all__ = ["Aborted", "measure", "record", "tell_abort"]
