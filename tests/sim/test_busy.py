@@ -161,6 +161,15 @@ def test_reset_is_obeyed_while_busy_and_cancels_what_waited(bench):
     assert wire.query(":TRIG:COUN?") == "1"
 
 
+def test_a_reset_cancels_what_came_before_it_and_nothing_after_it(bench):
+    _, wire = bench(Resistor(1000.0), time_scale=1.0)
+    prepare(wire, 1000)
+    wire.write(":READ?;*OPC?;*RST;*IDN?", "*RST;:SOUR:FUNC?;*OPC?")
+
+    assert wire.read().startswith("KEITHLEY")
+    assert wire.read() == "VOLT;1"
+
+
 @pytest.mark.parametrize("message", [":SYST:PRES", "*RCL 0", ":ABOR", "*RST"])
 def test_the_manuals_exceptions_are_obeyed_at_once(bench, message):
     server, wire = bench(Resistor(1000.0), time_scale=1.0)

@@ -64,6 +64,7 @@ class ScpiInstrument:
         self._parsed: dict[str, list[Unit]] = {}
         self._waiting_clients: list[Client] = []
         self._complete_when_idle = False
+        self._overtaken = 0
 
     @property
     def busy(self) -> bool:
@@ -103,6 +104,7 @@ class ScpiInstrument:
         while (place := self._next_place()) is not None:
             unit, exchange = self._pending[place]
             del self._pending[place]
+            self._overtaken = place
             self._execute(unit, exchange)
 
     def _next_place(self) -> int | None:
@@ -145,11 +147,12 @@ class ScpiInstrument:
             self.status.standard.pulse(1)
 
     def cancel_pending(self) -> None:
-        """Forgets the commands that wait, and ``*OPC`` and ``*OPC?`` with them."""
+        """Forgets the commands the present one overtook, and a pending ``*OPC``."""
         self._complete_when_idle = False
-        kept = [entry for entry in self._pending if entry[1] is self._exchange]
-        self._pending.clear()
-        self._pending.extend(e for e in kept if not (e[0].command and e[0].command.when_idle))
+        for _ in range(self._overtaken):
+            _, exchange = self._pending.popleft()
+            exchange.open_units -= 1 if exchange is self._exchange else 0
+        self._overtaken = 0
 
     def abort(self) -> None:
         """Ends the running operation; there is none here."""
