@@ -58,6 +58,8 @@ class BusyLink:
 
     def interrupt(self) -> bool:
         self.clears += 1
+        if self.trouble.get("<clear>"):
+            raise self.trouble["<clear>"].pop(0)
         return False
 
     def close(self) -> None:
@@ -180,6 +182,17 @@ def test_off_is_tried_although_stopping_failed_and_both_are_noted_on_the_first_e
     assert "no ABOR" in notes
     assert "no OFF" in notes
     assert "still on" in notes
+
+
+def test_a_device_clear_that_fails_does_not_keep_the_rest_from_being_sent():
+    smu, link = made()
+    link.trouble["<clear>"] = [LinkTimeoutError("no clear")]
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        smu.measure("hold", {"act": boom})
+
+    assert "no clear" in "\n".join(caught.value.__notes__)
+    assert link.sent[1:3] == [":ABOR", ":OUTP OFF"]
 
 
 def test_an_output_that_stays_on_is_an_error_even_after_a_good_measurement():

@@ -208,6 +208,12 @@ def test_a_list_of_levels_stands_for_its_ends_and_their_number(levels):
     assert sweep.levels.tolist() == [0.0, 1.0, 0.5]
 
 
+def test_a_set_of_levels_has_no_order_and_is_refused():
+    params = {"spacing": "list", "levels_v": {1.0, 2.0}, "compliance_a": 0.01}
+
+    assert ("P013", "/levels_v") in told(params)
+
+
 def test_levels_may_have_units_one_by_one():
     params = {"spacing": "list", "levels_v": ["100 mV", 1], "compliance_a": 0.01}
 

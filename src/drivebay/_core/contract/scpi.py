@@ -295,13 +295,12 @@ class ScpiDriver(Conversation, InstrumentDriver):
 
     def _halt(self, link: Link) -> list[DrivebayError]:
         """Stop what the instrument is doing: device clear where there is one, then the command."""
+        problems: list[DrivebayError] = []
         try:
             link.interrupt()
-            if self.abort_command:
-                link.write(self.abort_command, timeout_s=self.safe_timeout_s)
         except LinkError as exc:
-            return [exc]
-        return []
+            problems.append(exc)
+        return problems + (self._send_off(link, [self.abort_command]) if self.abort_command else [])
 
     def _send_off(self, link: Link, off: Sequence[str]) -> list[DrivebayError]:
         problems: list[DrivebayError] = []

@@ -153,16 +153,14 @@ class IVSweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if params.get("spacing") != "list":
             return params
         levels: Any = params.get("levels_v")
-        levels = () if levels is None else levels
-        try:
-            count = 0 if isinstance(levels, str) else len(levels)
-        except TypeError:
-            return params
-        if count == 0 or isinstance(levels, Mapping):
-            # Ask for the levels, not for ends that a list does not need.
+        levels = () if levels is None else getattr(levels, "tolist", lambda: levels)()
+        if not isinstance(levels, list | tuple) or not levels:
+            # Ask for the levels, not for ends that a list does not need. What is no list goes on
+            # as text, because msgspec would take a set, which has no order, for one.
+            levels = levels if isinstance(levels, list | tuple) else str(levels)
             return {"start_v": 0.0, "stop_v": 0.0, "points": 2, **params, "levels_v": levels}
-        ends = {"start_v": levels[0], "stop_v": levels[count - 1], "points": count}
-        return {**ends, **params}
+        ends = {"start_v": levels[0], "stop_v": levels[-1], "points": len(levels)}
+        return {**ends, **params, "levels_v": levels}
 
     @staticmethod
     def refine_schema(schema: dict[str, Any]) -> dict[str, Any]:
