@@ -7,12 +7,13 @@ from drivebay._core.loader.generation import (
     NAMESPACE,
     Generation,
     LoadPlan,
+    folders_of,
     hash_of,
     plugin_frame,
     retire,
     stage_generation,
 )
-from drivebay._core.loader.verify import verify_driver
+from drivebay._core.loader.verify import drift, verify_driver
 from drivebay._core.loader.watch import FolderWatch, folder_watch
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "FolderWatch",
     "Generation",
     "LoadPlan",
+    "drift",
     "folder_watch",
+    "folders_of",
     "hash_of",
     "plugin_frame",
     "retire",

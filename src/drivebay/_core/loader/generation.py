@@ -91,6 +91,9 @@ class Stage:
         self.sha256, self.files = _hash(self.sources)
         self.modules: dict[str, types.ModuleType] = {}
         self.retired = False
+        self._importing = 0
+        # Reentrant: what is dropped from sys.modules may run code of the plugin's that imports.
+        self._counting = threading.RLock()
         self.builtins = {**vars(builtins), "__import__": self._import}
 
     def find(self, relative: str) -> tuple[str, bool] | None:
@@ -129,6 +132,8 @@ class Stage:
         level: int = 0,
     ) -> types.ModuleType:
         own = self.own_name(name) if level == 0 else None
+        with self._counting:
+            self._importing += 1
         try:
             if own is None:
                 return builtins.__import__(name, globals, locals, fromlist, level)
@@ -142,7 +147,17 @@ class Stage:
                     self._import_part(f"{own}.{wanted}")
             return module
         finally:
-            if self.retired:
+            with self._counting:
+                self._importing -= 1
+            self.forget_if_retired()
+
+    def forget_if_retired(self) -> None:
+        """Take a retired stage's names out of ``sys.modules``, unless an import is under way.
+
+        importlib looks its module up again after running it, so the last import to end does this.
+        """
+        with self._counting:
+            if self.retired and not self._importing:
                 forget(self.package)
 
     def _import_part(self, full: str) -> None:
@@ -188,16 +203,15 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     stages: ClassVar[weakref.WeakValueDictionary[str, Stage]] = weakref.WeakValueDictionary()
 
-    @classmethod
     def find_spec(
-        cls, fullname: str, path: Any = None, target: Any = None
+        self, fullname: str, path: Any = None, target: Any = None
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != NAMESPACE and not fullname.startswith(NAMESPACE + "."):
             return None
         parts = fullname.split(".")
         if len(parts) < 3:
             return importlib.machinery.ModuleSpec(fullname, None, is_package=True)
-        stage = cls.stages.get(".".join(parts[:3]))
+        stage = self.stages.get(".".join(parts[:3]))
         if stage is None:
             return None
         return _spec(stage, fullname, ".".join(parts[3:]))
@@ -223,13 +237,14 @@ def _spec(stage: Stage, fullname: str, relative: str) -> importlib.machinery.Mod
     return spec
 
 
+_finder = _Finder()
 _install_lock = threading.Lock()
 
 
 def _install_finder() -> None:
     with _install_lock:
-        if _Finder not in sys.meta_path:
-            sys.meta_path.insert(0, _Finder)
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
 
 
 # -- staging -------------------------------------------------------------------------------------
@@ -264,43 +279,64 @@ def stage_generation(
                 plugin=plan.name,
             )
         _Finder.stages[package] = stage
-        driver_class = _import_driver(stage)
-        verify_driver(driver_class, metadata)
-    except LoadError:
-        forget(package)
-        raise
+        driver_class = _checked_driver(stage, metadata)
     except OSError as exc:
         forget(package)
         raise LoadError(f"{exc.filename}: {exc.strerror}", plugin=plan.name) from exc
+    except BaseException:
+        forget(package)
+        raise
     seconds = time.perf_counter() - started
-    return Generation(
+    generation = Generation(
         number, package, driver_class, stage.sha256, stage.files, seconds, plan, stage
     )
+    # A manager that is dropped without a shutdown must not leave its plugins in sys.modules.
+    weakref.finalize(generation, _retire, stage).atexit = False
+    return generation
 
 
 def retire(generation: Generation) -> None:
     """Take a generation's names out of ``sys.modules``; its live objects go on working."""
-    generation.stage.retired = True
-    forget(generation.package)
+    _retire(generation.stage)
+
+
+def _retire(of: Stage) -> None:
+    of.retired = True
+    # The others have been retired before, but importlib.import_module() called by their own code
+    # leaves names behind that no import statement of theirs cleans up.
+    for stage in list(_Finder.stages.values()):
+        if stage.retired:
+            stage.forget_if_retired()
 
 
 def forget(package: str) -> None:
-    """Drop a package and everything below it from ``sys.modules``."""
+    """Drop a package and everything below it from ``sys.modules`` and from its parent."""
     dotted = package + "."
     for name in [n for n in list(sys.modules) if n == package or n.startswith(dotted)]:
         sys.modules.pop(name, None)
+    parent, _, child = package.rpartition(".")
+    # The import machinery binds a module in its parent, which would keep it alive for ever.
+    holder = sys.modules.get(parent)
+    if holder is not None:
+        vars(holder).pop(child, None)
+
+
+def _checked_driver(stage: Stage, metadata: PluginMetadata) -> type[InstrumentDriver]:
+    """Import the driver class and verify it; plugin code runs here and nowhere else in staging."""
+    try:
+        found = _import_driver(stage)
+        verify_driver(found, metadata)
+    except (KeyboardInterrupt, LoadError):
+        raise
+    except BaseException as exc:  # the border: whatever plugin code raises becomes a value
+        raise _import_error(stage, exc) from exc
+    return found
 
 
 def _import_driver(stage: Stage) -> type[InstrumentDriver]:
     plan = stage.plan
     _, qualname = split_driver_class(plan.driver_class)
-    name = f"{stage.package}.{stage.module}"
-    try:
-        found: Any = importlib.import_module(name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as exc:  # the border: whatever plugin code raises becomes a value
-        raise _import_error(stage, exc) from exc
+    found: Any = importlib.import_module(f"{stage.package}.{stage.module}")
     where = stage.find(stage.module)
     file = where[0] if where else stage.module
     for part in qualname.split("."):
@@ -411,11 +447,15 @@ def _is_folder(plan: LoadPlan) -> bool:
     return plan.path.endswith(".yaml")
 
 
-def _python_files(home: str, *, whole: bool) -> Iterator[tuple[str, str]]:
+def _python_files(
+    home: str, *, whole: bool, visited: set[str] | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield the files of a plugin's folder; of a shared folder only the modules lying in it."""
     pending = [""]
     while pending:
         below = pending.pop()
+        if visited is not None:
+            visited.add(os.path.join(home, below).rstrip(os.sep))
         with os.scandir(os.path.join(home, below)) as entries:
             for entry in entries:
                 name = below + entry.name
@@ -437,6 +477,22 @@ def _hash(sources: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:
     for name, digest in sorted(files.items()):
         whole.update(f"{name}\0{digest}\n".encode())
     return whole.hexdigest(), files
+
+
+def folders_of(plan: LoadPlan) -> set[str]:
+    """Return every folder whose files a load of ``plan`` would look at now.
+
+    Never raises: of a plugin that cannot be loaded it is at least the folder of its claim.
+    """
+    found = {plan.home}
+    try:
+        home, _ = _home_and_module(plan)
+        whole = home == plan.home and _is_folder(plan)
+        for _ in _python_files(home, whole=whole, visited=found):
+            pass
+    except (LoadError, OSError):
+        return found
+    return found
 
 
 def hash_of(plan: LoadPlan) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final
 
-from drivebay._core.contract import InstrumentDriver, ScpiDriver
+from drivebay._core.contract import InstrumentDriver, ScpiDriver, plugin_metadata
 from drivebay._core.errors import LoadError, nearest
-from drivebay._core.manifest import PluginMetadata
+from drivebay._core.manifest import PluginMetadata, canonical_name
 
 _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     # What the platform passes; a driver may take more, as long as it has defaults.
@@ -88,3 +88,20 @@ def _verify_methods(found: type[ScpiDriver], metadata: PluginMetadata) -> None:
             f"@method{hints} (has: {', '.join(has) or 'none'})",
             plugin=metadata.name,
         )
+
+
+def drift(found: type, metadata: PluginMetadata) -> tuple[str, ...]:
+    """Return where a class's own ``@driver_plugin`` contradicts the manifest that leads to it."""
+    said = plugin_metadata(found)
+    if said is None:
+        return ()
+    pairs: list[tuple[str, object, object]] = [
+        (key, getattr(said, key), getattr(metadata, key))
+        for key in ("version", "supported_methods", "supported_models")
+    ]
+    pairs.append(("name", canonical_name(said.name), canonical_name(metadata.name)))
+    return tuple(
+        f"@driver_plugin says {key} {mine!r}, plugin.yaml says {theirs!r}"
+        for key, mine, theirs in pairs
+        if mine != theirs
+    )

@@ -11,7 +11,6 @@ overflow event (measured in docs/reference/performance.md). Elsewhere: watchfile
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -21,12 +20,21 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 RELEVANT_SUFFIXES: Final = (".py", ".yaml", ".yml")
 
 OnChange = Callable[[Collection[str], bool], None]
 """Called with the paths that changed (a folder when its entries did), and whether any may have."""
+
+
+class Covered(NamedTuple):
+    """What became of a set of folders to watch."""
+
+    added: bool
+    """Some are watched from now on that were not; what happened in them before went unnoticed."""
+    failed: list[str]
+    """Folders that exist and that the system refuses to watch."""
 
 
 class FolderWatch(Protocol):
@@ -35,8 +43,8 @@ class FolderWatch(Protocol):
     def start(self) -> None:
         """Begin to call back, from a thread of its own."""
 
-    def cover(self, folders: Iterable[str]) -> list[str]:
-        """Watch exactly these folders from now on; return those that cannot be watched."""
+    def cover(self, folders: Iterable[str]) -> Covered:
+        """Watch exactly these folders from now on."""
 
     def stop(self) -> None:
         """End the calls; returns when none is running any more."""
@@ -78,38 +86,63 @@ class InotifyWatch:
             raise OSError(number, f"inotify: {os.strerror(number)}")
         self._wake_read, self._wake_write = os.pipe()
         self._lock = threading.Lock()
-        self._folders: dict[int, str] = {}
+        self._stopped = False
+        # One watch can have two names, when a folder is also reached through a link.
+        self._folders: dict[int, set[str]] = {}
         self._numbers: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="drivebay-watch", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def cover(self, folders: Iterable[str]) -> list[str]:
+    def cover(self, folders: Iterable[str]) -> Covered:
         wanted = set(folders)
-        failed = []
+        added, failed = False, []
         with self._lock:
+            if self._stopped:
+                return Covered(False, [])
             for folder in set(self._numbers) - wanted:
-                self._libc.inotify_rm_watch(self._handle, self._numbers.pop(folder))
+                number = self._numbers.pop(folder)
+                names = self._folders.get(number, set())
+                names.discard(folder)
+                if not names:
+                    self._libc.inotify_rm_watch(self._handle, number)
             for folder in sorted(wanted - set(self._numbers)):
                 number = self._libc.inotify_add_watch(self._handle, os.fsencode(folder), _MASK)
                 if number >= 0:
                     self._numbers[folder] = number
-                    self._folders[number] = folder
+                    self._folders.setdefault(number, set()).add(folder)
+                    added = True
                 elif ctypes.get_errno() != errno.ENOENT:
                     failed.append(folder)
-        return failed
+        return Covered(added, failed)
 
     def stop(self) -> None:
-        with contextlib.suppress(OSError):
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
             os.write(self._wake_write, b"x")
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        if not self._thread.is_alive():
+            self._close()
+        elif self._thread is not threading.current_thread():
             self._thread.join()
-        for handle in (self._handle, self._wake_read, self._wake_write):
-            with contextlib.suppress(OSError):
+
+    def _close(self) -> None:
+        with self._lock:
+            self._numbers.clear()
+            self._folders.clear()
+            for handle in (self._handle, self._wake_read, self._wake_write):
                 os.close(handle)
 
     def _run(self) -> None:
+        # The thread closes what it waits on: a number closed under it could be somebody else's.
+        try:
+            self._serve()
+        finally:
+            self._close()
+
+    def _serve(self) -> None:
         poll = select.poll()
         poll.register(self._handle, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
@@ -136,20 +169,23 @@ class InotifyWatch:
                 self._note(number, mask, os.fsdecode(name), changed)
 
     def _note(self, number: int, mask: int, name: str, changed: set[str]) -> None:
+        gone = mask & (_IN_IGNORED | _IN_DELETE_SELF | _IN_MOVE_SELF)
         with self._lock:
-            folder = self._folders.get(number)
-            if folder is None:
-                return
-            gone = mask & (_IN_IGNORED | _IN_DELETE_SELF | _IN_MOVE_SELF)
-            if mask & _IN_IGNORED:
-                del self._folders[number]
-                if self._numbers.get(folder) == number:
-                    del self._numbers[folder]
-        path = os.path.join(folder, name)
-        if gone or mask & _IN_ISDIR:
-            changed.add(folder)
-        elif name.endswith(RELEVANT_SUFFIXES) and not (mask & _IN_CREATE and _unlinked(path)):
-            changed.add(path)
+            folders = self._folders.get(number, set()).copy()
+            if gone:
+                # A folder that moved away is watched no longer, or the one that takes its place
+                # would not be.
+                for folder in self._folders.pop(number, ()):
+                    if self._numbers.get(folder) == number:
+                        del self._numbers[folder]
+                if not mask & _IN_IGNORED:
+                    self._libc.inotify_rm_watch(self._handle, number)
+        for folder in folders:
+            path = os.path.join(folder, name)
+            if gone or mask & _IN_ISDIR:
+                changed.add(folder)
+            elif name.endswith(RELEVANT_SUFFIXES) and not (mask & _IN_CREATE and _unlinked(path)):
+                changed.add(path)
 
 
 def _unlinked(path: str) -> bool:
@@ -174,12 +210,13 @@ class WatchfilesWatch:
     def start(self) -> None:
         self._thread.start()
 
-    def cover(self, folders: Iterable[str]) -> list[str]:
+    def cover(self, folders: Iterable[str]) -> Covered:
         there = frozenset(folder for folder in folders if os.path.isdir(folder))
         if there != self._folders:
             self._folders = there
             self._again.set()
-        return []
+        # The next round begins with a call that says that anything may have changed.
+        return Covered(False, [])
 
     def stop(self) -> None:
         self._stop.set()
@@ -188,8 +225,6 @@ class WatchfilesWatch:
             self._thread.join()
 
     def _run(self) -> None:
-        from watchfiles import watch
-
         while not self._stop.is_set():
             self._again.clear()
             folders = self._folders
@@ -198,22 +233,32 @@ class WatchfilesWatch:
                 continue
             # Between two watches an edit could slip by, so a new set of folders means: look at all.
             self._on_change((), True)
-            changes = watch(
-                *folders,
-                recursive=False,
-                debounce=20,
-                step=5,
-                rust_timeout=200,
-                yield_on_timeout=True,
-                stop_event=self._stop,
-                raise_interrupt=False,
-            )
-            for batch in changes:
-                changed = {_news(path) for _, path in batch} - {""}
-                if changed:
-                    self._on_change(changed, False)
-                if self._again.is_set():
-                    break
+            try:
+                self._follow(folders)
+            except FileNotFoundError:
+                # One of them was deleted before it could be watched; go on with the others.
+                self._folders = frozenset(folder for folder in folders if os.path.isdir(folder))
+
+    def _follow(self, folders: Iterable[str]) -> None:
+        """Report changes until the set of folders is another one, or the watch ends."""
+        from watchfiles import watch
+
+        changes = watch(
+            *folders,
+            recursive=False,
+            debounce=20,
+            step=5,
+            rust_timeout=200,
+            yield_on_timeout=True,
+            stop_event=self._stop,
+            raise_interrupt=False,
+        )
+        for batch in changes:
+            changed = {_news(path) for _, path in batch} - {""}
+            if changed:
+                self._on_change(changed, False)
+            if self._again.is_set():
+                return
 
 
 def _news(path: str) -> str:

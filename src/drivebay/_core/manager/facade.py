@@ -36,16 +36,20 @@ from drivebay._core.index import (
     Conflict,
     Record,
     Source,
+    claims_in_manifest,
+    claims_in_source,
     line_of_key,
     missing_dependencies,
     needs_of,
     normal_model,
     parse_platform_version,
+    read_file,
     scan,
     static_problem,
     winners,
 )
-from drivebay._core.loader import Generation, LoadPlan, hash_of, retire, stage_generation
+from drivebay._core.loader import Generation, drift, hash_of, retire, stage_generation
+from drivebay._core.manager.change import Change, Happening, circle_through, first_state, restored
 from drivebay._core.manager.explain import explain
 from drivebay._core.manager.info import (
     DISCOVERED,
@@ -55,6 +59,7 @@ from drivebay._core.manager.info import (
     PluginsView,
     Snapshot,
     State,
+    plan_for,
 )
 from drivebay._core.manager.instances import Instances, describe_failure
 from drivebay._core.manager.state_file import StateFile, drivebay_home
@@ -167,13 +172,7 @@ class PluginManager:
                 case; wildcard models of manifests are honoured.
         """
         snapshot = self._snapshot
-        name = snapshot.catalog.best.get(model)
-        if name is not None and name not in snapshot.blocked:
-            return name
-        for record, _ in snapshot.catalog.resolve(model):
-            if record.name not in snapshot.blocked:
-                return record.name
-        return None
+        return snapshot.answers.get(model) or snapshot.first(model)
 
     def find_drivers_for_method(self, method: str) -> list[str]:
         """Return the plugins that can do a method, by precedence; the list is the caller's own."""
@@ -207,15 +206,17 @@ class PluginManager:
             if found.changed or (self._seen is None and set(found.seen) - set(known)):
                 self._save_cache(known, found.seen)
             self._seen = found.seen
-            events = self._take(found.records, tuple(found.diagnostics))
-        added = [event.plugin for event in events if event.kind == "discovered"]
+            changes = self._take(found.records, tuple(found.diagnostics))
+            epoch = self._snapshot.epoch
+        added = [name for kind, name, _ in changes if kind == "discovered"]
         for diagnostic in found.diagnostics:
             self.logger.warning("%s", diagnostic)
         if self.logger.isEnabledFor(logging.INFO):
+            records = {record.name: record for record in found.records}
             for name in added:
-                version = self._snapshot.catalog.records[canonical_name(name)].body.version
-                self.logger.info("Discovered plugin: %s v%s", name, version)
-        self._publish(events)
+                self.logger.info("Discovered plugin: %s v%s", name, records[name].body.version)
+        if self._callbacks:
+            self._publish(PluginEvent(kind, name, epoch, text) for kind, name, text in changes)
         return added
 
     def _save_cache(self, known: dict[str, Any], seen: dict[str, Any]) -> None:
@@ -225,56 +226,44 @@ class PluginManager:
         if problem is not None:
             self.logger.debug("discovery cache not written: %s", problem)
 
-    def _take(self, records: Iterable[Record], diagnostics: tuple[Any, ...]) -> list[PluginEvent]:
+    def _take(self, records: list[Record], diagnostics: tuple[Any, ...]) -> list[Happening]:
         """Make a new snapshot of what a scan found; return what changed."""
-        old = self._snapshot
-        chosen, lost = winners(records)
         disabled, pins = self._state_file.read()
-        catalog = Catalog(chosen, pins, self.platform_version)
-        states: dict[str, State] = {}
-        changes: list[tuple[str, str, str]] = []
-        before = old.catalog.records
-        for key, record in catalog.records.items():
-            previous = before.get(key)
-            if previous is None:
-                states[key] = _first_state(record, disabled)
-                kind = "discovered" if record.claim.ok else "load_failed"
-                changes.append((kind, record.name, states[key].error_message or ""))
-            elif previous.claim == record.claim and previous.path == record.path:
-                states[key] = old.states[key]
-            else:
-                states[key] = _changed_state(record, old.states[key], disabled)
-                changes.append(("changed", record.name, ""))
-                self._log_broken(record)
-        for key, record in before.items():
-            if key not in catalog.records:
-                changes.append(("removed", record.name, ""))
-                self._retire(old.states[key].generation)
-        for record in catalog.records.values():
-            if record.key not in before:
-                self._log_broken(record)
-        self._store(catalog, states, tuple(lost), diagnostics)
-        return [PluginEvent(kind, name, self._snapshot.epoch, text) for kind, name, text in changes]
-
-    def _log_broken(self, record: Record) -> None:
-        if not record.claim.ok:
+        while True:
+            old = self._snapshot
+            chosen, lost = winners(records)
+            change = Change(old, chosen, disabled)
+            catalog = Catalog(change.records, pins, self.platform_version)
+            if self._store(old, catalog, change.states, tuple(lost), diagnostics):
+                break
+        for record in change.broken:
             for diagnostic in record.body.diagnostics:
                 self.logger.error("Failed to load metadata from %s", diagnostic)
+        for generation in change.out_of_service:
+            retire(generation)
+        return change.events
 
     def _store(
         self,
+        old: Snapshot,
         catalog: Catalog,
         states: Mapping[str, State],
         lost: tuple[tuple[Record, str], ...] | None = None,
         diagnostics: tuple[Any, ...] | None = None,
-    ) -> None:
-        """Put a new snapshot in place; the one place where that happens."""
-        old = self._snapshot
-        out = {PluginStatus.ERROR, PluginStatus.DISABLED}
+    ) -> bool:
+        """Put a new snapshot in the place of ``old``; the one place where that happens.
+
+        Returns:
+            False when another one took that place already. The lock keeps other threads out, but
+            the end of a driver instance can come in between on this very thread.
+        """
+        out = (PluginStatus.ERROR, PluginStatus.DISABLED)
         blocked = frozenset(
-            catalog.records[key].name for key, state in states.items() if state.status in out
+            catalog.records[key].name
+            for key, state in states.items()
+            if state is not DISCOVERED and state.status in out
         )
-        self._snapshot = Snapshot(
+        new = Snapshot(
             old.epoch + 1,
             catalog,
             states,
@@ -282,16 +271,30 @@ class PluginManager:
             old.lost if lost is None else lost,
             old.diagnostics if diagnostics is None else diagnostics,
         )
+        if self._snapshot is not old:
+            return False
+        self._snapshot = new
+        return True
 
-    def _set_state(self, key: str, state: State, kind: str, message: str = "") -> None:
+    def _set_state(
+        self, key: str, change: Callable[[State], State], kind: str, message: str = ""
+    ) -> bool:
+        """Change the state of a plugin; False if the plugin is not there any more."""
         with self._writing:
-            snapshot = self._snapshot
-            if key not in snapshot.catalog.records:
-                return
-            self._store(snapshot.catalog, {**snapshot.states, key: state})
-            record = snapshot.catalog.records[key]
+            while True:
+                old = self._snapshot
+                record = old.catalog.records.get(key)
+                if record is None:
+                    return False
+                before = old.states[key]
+                after = change(before)
+                if after is before:
+                    return True
+                if self._store(old, old.catalog, {**old.states, key: after}):
+                    break
             event = PluginEvent(kind, record.name, self._snapshot.epoch, message)
         self._publish([event])
+        return True
 
     # -- loading -----------------------------------------------------------------------------
 
@@ -334,7 +337,7 @@ class PluginManager:
             LoadError: its code cannot be used.
         """
         record = self._record(plugin_name)
-        self._load(record.key, (), again=False)
+        self._load(record.key, again=False)
         return self._snapshot.info(self._record(plugin_name))
 
     def reload_plugin(self, name: str) -> bool:
@@ -345,13 +348,27 @@ class PluginManager:
         """
         try:
             record = self._record(name)
-            self._load(record.key, (), again=True)
+        except PluginNotFoundError as exc:
+            self.logger.error("Failed to reload plugin '%s': %s", name, exc)
+            return False
+        data, _, problem = read_file(record.path)
+        claims = claims_in_source if record.path.endswith(".py") else claims_in_manifest
+        rejected = (
+            self._snapshot.states[record.key].rejected if record.key in self.plugins else None
+        )
+        if problem or rejected or record.claim not in claims(data, record.path):
+            self.discover_plugins()
+        return self._reload(record.key, record.name)
+
+    def _reload(self, key: str, name: str) -> bool:
+        try:
+            self._load(key, again=True)
         except PluginError as exc:
             serving = self.plugins[name].generation if name in self.plugins else None
             kept = f"; generation {serving} goes on" if serving else ""
             self.logger.error("Failed to reload plugin '%s'%s: %s", name, kept, exc)
             return False
-        results = [self.reload_plugin(dependent) for dependent in self._dependents(record.key)]
+        results = [self._reload(canonical_name(other), other) for other in self._dependents(key)]
         return all(results)
 
     def unload_plugin(self, name: str) -> bool:
@@ -363,11 +380,11 @@ class PluginManager:
             return False
         self._instances.close(record.key)
         with self._load_lock(record.key):
-            state = self._snapshot.states[record.key]
+            state = self._snapshot.states.get(record.key, DISCOVERED)
             if state.generation is None:
                 return state.status is PluginStatus.DISCOVERED
-            self._set_state(record.key, DISCOVERED, "unloaded")
-            self._retire(state.generation)
+            self._set_state(record.key, lambda _: DISCOVERED, "unloaded")
+            retire(state.generation)
         return True
 
     def disable_plugin(self, name: str, reason: str | None = None) -> bool:
@@ -385,10 +402,11 @@ class PluginManager:
         self._state_file.disable(record.key, text)
         self._instances.close(record.key)
         with self._load_lock(record.key):
-            old = self._snapshot.states[record.key]
+            old = self._snapshot.states.get(record.key, DISCOVERED)
             state = State(status=PluginStatus.DISABLED, reason=text)
-            self._set_state(record.key, state, "disabled", text)
-            self._retire(old.generation)
+            self._set_state(record.key, lambda _: state, "disabled", text)
+            if old.generation is not None:
+                retire(old.generation)
         return True
 
     def enable_plugin(self, name: str) -> bool:
@@ -404,8 +422,8 @@ class PluginManager:
             return False
         self._state_file.enable(record.key)
         with self._load_lock(record.key):
-            if self._snapshot.states[record.key].status is PluginStatus.DISABLED:
-                self._set_state(record.key, _first_state(record, {}), "enabled")
+            if self._snapshot.info(record).status is PluginStatus.DISABLED:
+                self._set_state(record.key, lambda _: first_state(record, {}), "enabled")
         return True
 
     def pin(self, model: str, plugin_name: str | None) -> None:
@@ -419,9 +437,11 @@ class PluginManager:
         self._state_file.pin(normal_model(model), name)
         with self._writing:
             _, pins = self._state_file.read()
-            snapshot = self._snapshot
-            catalog = Catalog(snapshot.catalog.records.values(), pins, self.platform_version)
-            self._store(catalog, snapshot.states)
+            while True:
+                old = self._snapshot
+                catalog = Catalog(old.catalog.records.values(), pins, self.platform_version)
+                if self._store(old, catalog, old.states):
+                    break
 
     def shutdown(self) -> None:
         """Stop watching, disconnect every instance, unload every plugin."""
@@ -435,8 +455,8 @@ class PluginManager:
 
     close = shutdown
 
-    def _record(self, name: str) -> Record:
-        records = self._snapshot.catalog.records
+    def _record(self, name: str, snapshot: Snapshot | None = None) -> Record:
+        records = (snapshot or self._snapshot).catalog.records
         record = records.get(canonical_name(str(name)))
         if record is None:
             raise PluginNotFoundError(str(name), sorted(r.name for r in records.values()))
@@ -446,10 +466,10 @@ class PluginManager:
         with self._writing:
             return self._load_locks.setdefault(key, threading.RLock())
 
-    def _load(self, key: str, path: tuple[str, ...], *, again: bool) -> Generation:
+    def _load(self, key: str, *, again: bool) -> Generation:
         """Load one plugin after those it uses; the others that want it wait here."""
         with self._load_lock(key):
-            record, state = self._current(key)
+            record, state = self._current(key, again)
             if state.generation is not None and not again:
                 return state.generation
             me = threading.get_ident()
@@ -457,26 +477,28 @@ class PluginManager:
                 raise LoadError("its code loads itself while it is imported", plugin=record.name)
             self._loading[key] = me
             try:
-                generation = self._stage(record, path)
+                generation = self._stage(record)
             except PluginError as exc:
                 self._failed(key, exc)
                 raise
             finally:
                 del self._loading[key]
-            self._in_service(key, generation)
+            self._in_service(record, generation)
             return generation
 
-    def _current(self, key: str) -> tuple[Record, State]:
+    def _current(self, key: str, again: bool) -> tuple[Record, State]:
         snapshot = self._snapshot
-        record, state = snapshot.catalog.records[key], snapshot.states[key]
+        record = self._record(key, snapshot)
+        state = snapshot.states[key]
         if state.status is PluginStatus.DISABLED:
             text = f"Plugin '{record.name}' is disabled: {state.reason}"
             raise PluginStateError(text, plugin=record.name, status=state.status.value)
-        if not record.claim.ok:
-            raise ManifestError(record.body.diagnostics, plugin=record.name)
+        broken = record if not record.claim.ok else state.rejected
+        if broken is not None and (again or state.generation is None):
+            raise ManifestError(broken.body.diagnostics, plugin=record.name)
         return record, state
 
-    def _stage(self, record: Record, path: tuple[str, ...]) -> Generation:
+    def _stage(self, record: Record) -> Generation:
         metadata = record.metadata
         problem = static_problem(record.body.needs, self.platform_version)
         if problem:
@@ -485,51 +507,64 @@ class PluginManager:
             )
             where = f" ({os.path.basename(record.path)}:{line})" if line else ""
             raise IncompatiblePluginError(problem + where, plugin=record.name)
-        uses = self._load_used(record, (*path, record.key))
+        uses = self._load_used(record)
         missing = missing_dependencies(list(metadata.dependencies))
         if missing:
             raise MissingDependencyError("; ".join(missing), plugin=record.name, missing=missing)
         return stage_generation(plan_for(record), metadata, uses)
 
-    def _load_used(self, record: Record, path: tuple[str, ...]) -> dict[str, Generation]:
+    def _load_used(self, record: Record) -> dict[str, Generation]:
+        snapshot = self._snapshot
+        # Looked for before anything else is locked: two threads that come into the circle at two
+        # places would wait for each other.
+        circle = circle_through(snapshot, record)
+        if circle:
+            text = f"plugins use each other in a circle: {' -> '.join(circle)}"
+            raise LoadError(text, plugin=record.name)
         uses = {}
         for name in record.metadata.uses:
             key = canonical_name(name)
-            if key in path:
-                circle = " -> ".join((*path[path.index(key) :], key))
-                raise LoadError(f"plugins use each other in a circle: {circle}", plugin=record.name)
-            if key not in self._snapshot.catalog.records:
+            if key not in snapshot.catalog.records:
                 text = f"uses plugin {name!r}, which does not exist"
                 raise MissingDependencyError(text, plugin=record.name, missing=[name])
             try:
-                uses[key] = self._load(key, path, again=False)
+                uses[key] = self._load(key, again=False)
             except PluginError as exc:
                 text = f"uses plugin {name!r}, which cannot be loaded: {exc}"
                 raise MissingDependencyError(text, plugin=record.name, missing=[name]) from exc
         return uses
 
-    def _in_service(self, key: str, generation: Generation) -> None:
-        old = self._snapshot.states[key]
-        status = PluginStatus.ACTIVE if self._instances.connected(key) else PluginStatus.LOADED
-        state = State(status=status, generation=generation, load_time=time.time())
+    def _in_service(self, record: Record, generation: Generation) -> None:
+        replaced: list[Generation | None] = [None]
+
+        def serve(old: State) -> State:
+            replaced[0] = old.generation
+            active = self._instances.connected(record.key)
+            status = PluginStatus.ACTIVE if active else PluginStatus.LOADED
+            return State(status=status, generation=generation, load_time=time.time())
+
+        old = self._snapshot.states.get(record.key, DISCOVERED)
         kind = "reloaded" if old.generation else "loaded"
-        self._set_state(key, state, kind)
-        self._retire(old.generation)
-        name = self._snapshot.catalog.records[key].name
-        self.logger.info("%s plugin: %s", kind.capitalize(), name)
+        if not self._set_state(record.key, serve, kind):
+            retire(generation)  # the plugin was removed while its code was being imported
+            self._record(record.key)
+        if replaced[0] is not None:
+            retire(replaced[0])
+        self.logger.info("%s plugin: %s", kind.capitalize(), record.name)
+        for contradiction in drift(generation.driver_class, record.metadata):
+            self.logger.warning("Plugin '%s': %s", record.name, contradiction)
 
     def _failed(self, key: str, exc: PluginError) -> None:
-        old = self._snapshot.states[key]
-        traceback = getattr(exc, "traceback", "") or None
-        state = replace(old, error_message=str(exc), traceback=traceback)
-        if old.generation is None:
-            self._set_state(key, replace(state, status=PluginStatus.ERROR), "load_failed", str(exc))
-            return
-        self._set_state(key, replace(state, degraded=True), "reload_failed", str(exc))
+        serving = self._snapshot.states.get(key, DISCOVERED).generation is not None
 
-    def _retire(self, generation: Generation | None) -> None:
-        if generation is not None:
-            retire(generation)
+        def fail(old: State) -> State:
+            traceback = getattr(exc, "traceback", "") or None
+            state = replace(old, error_message=str(exc), traceback=traceback)
+            if serving:
+                return replace(state, degraded=True)
+            return replace(state, status=PluginStatus.ERROR)
+
+        self._set_state(key, fail, "reload_failed" if serving else "load_failed", str(exc))
 
     def _dependents(self, key: str) -> list[str]:
         snapshot = self._snapshot
@@ -549,23 +584,21 @@ class PluginManager:
             record = self._record(name)
         except PluginNotFoundError:
             return
-        state = self._snapshot.states[record.key]
+        state = self._snapshot.states.get(record.key, DISCOVERED)
         if state.generation is None:
             if state.status is PluginStatus.ERROR and record.claim.ok:
                 self.load_plugin(record.name)
             return
+        if state.rejected is not None:
+            return  # said when it was seen; the code in service belongs to the manifest before it
         try:
             now = hash_of(plan_for(record))
         except (PluginError, OSError):
             now = ""
         if now != state.generation.sha256:
-            self.reload_plugin(record.name)
+            self._reload(record.key, record.name)
         elif state.degraded:
-            self._set_state(
-                record.key,
-                replace(state, degraded=False, error_message=None, traceback=None),
-                "reloaded",
-            )
+            self._set_state(record.key, restored, "reloaded")
 
     # -- drivers -----------------------------------------------------------------------------
 
@@ -583,8 +616,9 @@ class PluginManager:
             ValueError: no such plugin, or the config does not fit.
             RuntimeError: the plugin is not loaded, or its constructor raised.
         """
-        record = self._record(plugin_name)
-        state = self._snapshot.states[record.key]
+        snapshot = self._snapshot
+        record = self._record(plugin_name, snapshot)
+        state = snapshot.states[record.key]
         generation = state.generation
         if generation is None:
             text = f"Plugin '{record.name}' not loaded (status: {state.status.value})"
@@ -595,41 +629,42 @@ class PluginManager:
             config = check_config(record.metadata, config)
         try:
             driver = generation.driver_class(resource_name, config)
-        except Exception as exc:  # the border: the driver's own code
+        except (Exception, SystemExit) as exc:  # the border: the driver's own code
             raise self._driver_failed(record, resource_name, generation, exc) from exc
         self._instances.add(record, generation, driver)
         return driver
 
     def _driver_failed(
-        self, record: Record, resource: str, generation: Generation, exc: Exception
+        self, record: Record, resource: str, generation: Generation, exc: BaseException
     ) -> DriverError:
         text, traceback = describe_failure(exc, generation.plan.home)
         message = f"{record.name} on {resource}: {text}"
-        state = self._snapshot.states[record.key]
-        failed = replace(state, error_message=message, traceback=traceback)
-        self._set_state(record.key, failed, "driver_failed", message)
+
+        def note(old: State) -> State:
+            return replace(old, error_message=message, traceback=traceback)
+
+        self._set_state(record.key, note, "driver_failed", message)
         return DriverError(message, plugin=record.name, resource=resource, traceback=traceback)
 
     def session_changed(self, key: str, *, connected: bool, lacks: frozenset[str]) -> None:
         """Take note that an instance of a plugin was connected or disconnected."""
-        with self._writing:
-            state = self._snapshot.states.get(key)
-            if state is None or state.generation is None:
-                return
+        told: list[str] = []
+
+        def note(old: State) -> State:
+            if old.generation is None:
+                return old
+            new = lacks - old.lacks
+            message = old.error_message
+            if new:
+                message = f"manifest declares {', '.join(sorted(new))}, the driver does not have it"
+                told[:] = [message]
             status = PluginStatus.ACTIVE if connected else PluginStatus.LOADED
-            message = state.error_message
-            if lacks - state.lacks:
-                message = (
-                    f"manifest declares {', '.join(sorted(lacks))}, the driver does not have it"
-                )
-                self.logger.warning(
-                    "Plugin '%s': %s", self._snapshot.catalog.records[key].name, message
-                )
-            new = replace(state, status=status, lacks=state.lacks | lacks, error_message=message)
-            if new == state:
-                return
-            kind = "activated" if connected else "deactivated"
-        self._set_state(key, new, kind)
+            state = replace(old, status=status, lacks=old.lacks | lacks, error_message=message)
+            return old if state == old else state
+
+        self._set_state(key, note, "activated" if connected else "deactivated")
+        for message in told:
+            self.logger.warning("Plugin '%s': %s", key, message)
 
     # -- events ------------------------------------------------------------------------------
 
@@ -696,38 +731,6 @@ def _sources(plugin_dirs: list[Path] | None, home: Path) -> tuple[list[Source], 
     sources.append(Source("entry_point", "entry points", len(sources), False))
     sources.append(Source("builtin", str(BUILTIN_DRIVERS), len(sources), False))
     return sources, [*named, own, BUILTIN_DRIVERS]
-
-
-def _first_state(record: Record, disabled: Mapping[str, str]) -> State:
-    reason = disabled.get(record.key)
-    if reason is not None:
-        return State(status=PluginStatus.DISABLED, reason=reason)
-    if not record.claim.ok:
-        text = "\n".join(str(d) for d in record.body.diagnostics)
-        return State(status=PluginStatus.ERROR, error_message=text)
-    return DISCOVERED
-
-
-def _changed_state(record: Record, old: State, disabled: Mapping[str, str]) -> State:
-    """State of a plugin whose manifest changed: what is in service stays in service."""
-    first = _first_state(record, disabled)
-    if old.generation is None or first.status is PluginStatus.DISABLED:
-        return first
-    if not record.claim.ok:
-        return replace(old, degraded=True, error_message=first.error_message)
-    return old
-
-
-def plan_for(record: Record) -> LoadPlan:
-    """Return what the loader needs to know of a record."""
-    return LoadPlan(
-        name=record.name,
-        home=record.home,
-        root=record.root,
-        path=record.path,
-        driver_class=record.metadata.driver_class,
-        alias=record.alias,
-    )
 
 
 def _line(path: str, *keys: str) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from drivebay._core.errors import Diagnostic
 from drivebay._core.index import Catalog, Record
-from drivebay._core.loader import Generation
+from drivebay._core.loader import Generation, LoadPlan
 from drivebay._core.manifest import PluginMetadata, canonical_name
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ class State:
     degraded: bool = False
     load_time: float | None = None
     reason: str | None = None
+    rejected: Record | None = None
+    """The newest manifest, when it is broken and the one before it goes on serving."""
     lacks: frozenset[str] = frozenset()
     """Methods the manifest declares and a connected instance said it does not have."""
 
@@ -114,6 +116,16 @@ class Snapshot:
     lost: tuple[tuple[Record, str], ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
 
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """Model -> plugin that answers for it now; empty until the first question."""
+
+    def first(self, text: str) -> str | None:
+        """Return the plugin that answers for a model or an ``*IDN?`` reply."""
+        if not self.answers:
+            # Worked out once; two threads that do it at once come to the same.
+            object.__setattr__(self, "answers", self.catalog.answers(self.blocked))
+        return self.answers.get(text) or self.catalog.first(str(text), self.blocked)
+
     def info(self, record: Record) -> PluginInfo:
         """Combine a record with its state."""
         state = self.states.get(record.key, DISCOVERED)
@@ -130,7 +142,7 @@ class Snapshot:
             generation=generation.number if generation else None,
             degraded=state.degraded,
             reason=state.reason,
-            diagnostics=record.body.diagnostics,
+            diagnostics=(state.rejected or record).body.diagnostics,
             traceback=state.traceback,
             load_duration_s=generation.seconds if generation else None,
             linked=record.linked,
@@ -185,3 +197,15 @@ class PluginsView(Mapping[str, PluginInfo]):
         return (
             f"<{len(self)} plugins: {', '.join(list(self)[:8])}{' ...' if len(self) > 8 else ''}>"
         )
+
+
+def plan_for(record: Record) -> LoadPlan:
+    """Return what the loader needs to know of a record."""
+    return LoadPlan(
+        name=record.name,
+        home=record.home,
+        root=record.root,
+        path=record.path,
+        driver_class=record.metadata.driver_class,
+        alias=record.alias,
+    )

@@ -25,7 +25,8 @@ class Instances:
 
     def __init__(self, manager: PluginManager) -> None:
         self._manager = weakref.ref(manager)
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end an instance on the thread that holds it.
+        self._lock = threading.RLock()
         self._live: dict[str, dict[int, weakref.ref[InstrumentDriver]]] = {}
         self._connected: dict[str, set[int]] = {}
 
@@ -57,7 +58,8 @@ class Instances:
         """Disconnect every connected instance of a plugin, newest first; errors are logged."""
         with self._lock:
             connected = self._connected.get(key, set())
-            live = [ref() for n, ref in reversed(self._live.get(key, {}).items()) if n in connected]
+            mine = self._live.get(key, {}).copy()
+            live = [ref() for n, ref in reversed(mine.items()) if n in connected]
         manager = self._manager()
         for driver in live:
             if driver is None:
@@ -71,14 +73,27 @@ class Instances:
 
     def _after_connect(self, key: str, declared: frozenset[str]) -> Callable[..., None]:
         def after(driver: InstrumentDriver, result: object) -> None:
-            if result is False:
+            if result is False or result is None:
                 return
             lacks: frozenset[str] = frozenset()
             if not isinstance(driver, ScpiDriver):
-                lacks = declared - frozenset(driver.get_capabilities())
+                lacks = self._lacks(key, driver, declared)
             self._note(key, id(driver), connected=True, lacks=lacks)
 
         return after
+
+    def _lacks(
+        self, key: str, driver: InstrumentDriver, declared: frozenset[str]
+    ) -> frozenset[str]:
+        try:
+            return declared - frozenset(driver.get_capabilities())
+        except Exception as exc:  # noqa: BLE001 - border: it is connected, whatever this call says
+            manager = self._manager()
+            if manager is not None:
+                manager.logger.warning(
+                    "Plugin '%s': get_capabilities() raised %s: %s", key, type(exc).__name__, exc
+                )
+            return frozenset()
 
     def _after_disconnect(self, key: str) -> Callable[..., None]:
         return lambda driver, _: self._note(key, id(driver), connected=False)
@@ -88,6 +103,8 @@ class Instances:
     ) -> None:
         with self._lock:
             numbers = self._connected.setdefault(key, set())
+            if not connected and number not in numbers:
+                return
             if connected:
                 numbers.add(number)
             else:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from drivebay._core.loader import folder_watch
+from drivebay._core.index import searched_folders
+from drivebay._core.loader import folder_watch, folders_of
+from drivebay._core.manager.info import PluginStatus, plan_for
 
 if TYPE_CHECKING:
     from drivebay._core.manager.facade import PluginManager
@@ -30,8 +32,10 @@ class Watcher:
         self._manager = manager
         self._lock = threading.Lock()
         self.unwatched: list[str] = []
+        self._homes: dict[str, set[str]] = {}
+        self._searched: set[str] = set()
         self._watch = folder_watch(self._changed)
-        self._cover()
+        self._cover(None)
         self._watch.start()
         self._running = True
 
@@ -56,27 +60,60 @@ class Watcher:
         manager = self._manager
         try:
             with self._lock:
-                if anything or any(not path.endswith(".py") for path in paths):
-                    manager.discover_plugins()
-                for name in self._touched(paths, anything):
+                if anything or any(map(self._may_declare, paths)):
+                    self._look()
+                names = self._touched(paths, anything)
+                for name in names:
                     manager.refresh(name)
-                self._cover()
+                while self._cover(names):
+                    # What was put into a folder before it was watched came without an event.
+                    self._look()
+                    for name in names:
+                        manager.refresh(name)
         except Exception:  # task root: the watch must outlive whatever one edit provokes
             manager.logger.exception("while looking at an edit of %s", ", ".join(sorted(paths)))
 
-    def _touched(self, paths: Collection[str], anything: bool) -> list[str]:
-        catalog = self._manager.snapshot.catalog
-        if anything:
-            return [record.name for record in catalog.records.values()]
-        touched = []
-        for record in catalog.records.values():
-            folder = record.home + os.sep
-            if any((path + os.sep).startswith(folder) for path in paths):
-                touched.append(record.name)
-        return touched
+    def _may_declare(self, path: str) -> bool:
+        # A .py file inside a plugin's folder is code; elsewhere it may hold a decorated class.
+        return not path.endswith(".py") or os.path.dirname(path) in self._searched
 
-    def _cover(self) -> None:
-        failed = self._watch.cover(set(self._folders()))
+    def _look(self) -> None:
+        self._manager.discover_plugins()
+        self._homes.clear()
+        self._searched.clear()
+
+    def _touched(self, paths: Collection[str], anything: bool) -> list[str]:
+        records = self._manager.snapshot.catalog.records
+        if anything:
+            return [record.name for record in records.values()]
+        folders = {os.path.dirname(path) if path.endswith(".py") else path for path in paths}
+        folders |= {os.path.dirname(path) for path in paths}
+        return [
+            record.name
+            for key, record in records.items()
+            if record.home in folders or not folders.isdisjoint(self._homes.get(key, ()))
+        ]
+
+    def _cover(self, names: Collection[str] | None) -> bool:
+        """Watch what there is now; tell whether anything is watched that was not before.
+
+        Args:
+            names: the plugins whose folders may be others than before, None for all.
+        """
+        snapshot = self._manager.snapshot
+        if not self._searched:
+            roots = [str(root) for root in self._manager.plugin_dirs]
+            homes = {record.home for record in snapshot.catalog.records.values()}
+            self._searched = searched_folders(roots, homes)
+        for key, record in snapshot.catalog.records.items():
+            if key in self._homes and names is not None and record.name not in names:
+                continue
+            state = snapshot.states[key]
+            # Of a plugin nobody has loaded only the manifest matters.
+            used = state.generation is not None or state.status is PluginStatus.ERROR
+            self._homes[key] = folders_of(plan_for(record)) if used else {record.home}
+        wanted = self._searched.union(*self._homes.values())
+        added, failed = self._watch.cover(wanted)
         if failed and failed != self.unwatched:
             self._manager.logger.error(
                 "%d plugin folders cannot be watched (the system's limit of watches?), "
@@ -85,22 +122,4 @@ class Watcher:
                 failed[0],
             )
         self.unwatched = failed
-
-    def _folders(self) -> Iterator[str]:
-        snapshot = self._manager.snapshot
-        for root in self._manager.plugin_dirs:
-            if root.is_dir():
-                yield str(root)
-        for key, record in snapshot.catalog.records.items():
-            yield record.home
-            # A search that had to descend passed through the folders between.
-            between = os.path.dirname(record.home)
-            while len(between) > len(record.root):
-                yield between
-                between = os.path.dirname(between)
-            generation = snapshot.states[key].generation
-            if generation is not None:
-                home = generation.stage.home
-                yield from {
-                    os.path.join(home, os.path.dirname(f)).rstrip(os.sep) for f in generation.files
-                }
+        return added
