@@ -108,6 +108,39 @@ def test_whatever_the_instrument_does_an_answer_is_that_of_its_question(
                 pending = pending[1:]
 
 
+class JunkLink(VirtualLink):
+    """An instrument that answers every question with the same bytes, in one or several pieces."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        super().__init__(itertools.cycle([((), 0)]), timeout_s=1.0)
+        self.pieces = pieces
+
+    def _send(self, message: bytes, deadline: float) -> int:
+        self.coming += [(self.now, piece) for piece in self.pieces]
+        return len(message)
+
+
+# Bytes near the grammar of answers: line ends, block headers, digits, text, and anything else.
+BYTES = st.one_of(
+    st.sampled_from([b"\n", b"\r\n", b"#", b"#0", b"#13abc", b"#9", b"9.91E37", b"NAN", b""]),
+    st.binary(max_size=8),
+)
+
+
+@given(st.lists(BYTES, max_size=6), st.lists(st.booleans(), min_size=1, max_size=4))
+def test_any_bytes_are_an_answer_or_one_of_two_errors(pieces: list[bytes], blocks: list[bool]):
+    link = JunkLink(pieces)
+    everything = b"".join(pieces)
+    for block in blocks:
+        with suppress(LinkTimeoutError, AnswerError):
+            if block:
+                assert link.query_block("CURV?") in everything
+            else:
+                text = link.query("CURR?")
+                assert text.encode("latin-1", "ignore") in everything or text.encode() in everything
+                assert "\n" not in text
+
+
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.01, 1.5, 3.0, 10.0]), min_size=1, max_size=40))
 def test_answers_read_one_by_one_stay_in_the_order_of_their_questions(delays: list[float]):
     link = VirtualLink(iter([((delay,), 3) for delay in delays]), timeout_s=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -198,7 +199,9 @@ def test_no_pyvisa_and_no_numpy_for_a_raw_socket():
         "sys.exit(bool({'pyvisa', 'numpy', 'serial'} & set(sys.modules)))"
     )
     with peer(echo) as server:
-        done = subprocess.run([sys.executable, "-c", code, server.resource], timeout=60)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        program = [sys.executable, "-c", code, server.resource]
+        done = subprocess.run(program, timeout=60, env=environment)
         assert done.returncode == 0
 
 

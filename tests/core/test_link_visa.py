@@ -116,6 +116,23 @@ def test_a_silent_serial_instrument_meets_the_deadline():
         link.query("X?", timeout_s=SHORT_S)
 
 
+def test_a_serial_line_that_takes_no_more_meets_the_deadline_and_is_not_continued():
+    def stop_reading(_line: bytes) -> bytes:
+        over.wait(LONG_S)
+        return b""
+
+    over = threading.Event()
+    with serial_line(stop_reading) as (link, instrument):
+        link.write("STOP")
+        instrument.wait_asked(b"STOP")
+        with pytest.raises(LinkTimeoutError, match="of 1000006 bytes"):
+            link.write("VOLT " + "2" * 1_000_000, timeout_s=SHORT_S)
+        with pytest.raises(LinkLostError, match="could not be reopened"):
+            link.write(":OUTP ON", timeout_s=SHORT_S)
+        over.set()
+    assert b":OUTP ON" not in b"".join(instrument.asked)
+
+
 def test_an_abort_goes_out_on_a_serial_line_while_a_query_waits():
     with serial_line(lambda line: b"aborted\n" if line == b":ABOR" else b"") as (link, instrument):
         answers: list[str] = []
@@ -550,7 +567,8 @@ def test_asking_only_the_machine_itself_sends_nothing_to_the_network():
         "from drivebay._core.links import list_resources\n"
         "assert isinstance(list_resources(network=False, visa_library='@py'), list)\n"
     )
-    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-c", code], timeout=60, capture_output=True, env=environment
     )

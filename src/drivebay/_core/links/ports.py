@@ -11,6 +11,7 @@ library raises is let through, the link makes its errors of it.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from typing import Any, Protocol
@@ -26,11 +27,13 @@ class Port(Protocol):
     Attributes:
         duplex: sending and receiving may overlap; if not, the link lets them take turns.
         clears: the interface has a device clear.
+        exact: ``send`` knows how much went out; if not, a timeout may have sent some.
         slice_s: longest time to wait in one ``receive`` without losing anything by it.
     """
 
     duplex: bool
     clears: bool
+    exact: bool
     slice_s: float
 
     def send(self, data: memoryview, seconds: float) -> int:
@@ -54,6 +57,7 @@ class SerialPort:
 
     duplex = True
     clears = False
+    exact = True
     slice_s = 0.2
 
     def __init__(self, visa: Any, session: Any) -> None:
@@ -62,13 +66,17 @@ class SerialPort:
         self._serial.reset_input_buffer()
 
     def send(self, data: memoryview, seconds: float) -> int:
-        """Small pieces, because pyserial does not say how much of one it wrote before a timeout."""
-        piece = bytes(data[:_SERIAL_CHUNK])
+        """Past pyserial, which does not say how much it wrote before a timeout."""
+        if os.name == "nt":
+            self._serial.write_timeout = seconds
+            return int(self._serial.write(bytes(data[:_SERIAL_CHUNK])))
         _, ready, _ = select.select([], [self._serial], [], seconds)
         if not ready:
             return 0
-        self._serial.write_timeout = seconds
-        return int(self._serial.write(piece))
+        try:
+            return os.write(self._serial.fileno(), data)
+        except BlockingIOError:
+            return 0
 
     def receive(self, seconds: float) -> tuple[bytes, bool]:
         self._serial.timeout = seconds
@@ -91,6 +99,7 @@ class SocketPort:
 
     duplex = True
     clears = False
+    exact = True
     slice_s = 0.2
 
     def __init__(self, visa: Any, session: Any) -> None:
@@ -138,6 +147,7 @@ class PyMessagePort:
 
     duplex = False
     clears = True
+    exact = False
 
     def __init__(self, visa: Any, session: Any) -> None:
         self._visa = visa
@@ -202,6 +212,7 @@ class LibraryPort:
     """
 
     duplex = True
+    exact = False
     slice_s = 86_400.0
 
     def __init__(self, visa: Any, *, clears: bool) -> None:

@@ -184,6 +184,8 @@ class VisaLink(Link):
             while rest and self._clock() < deadline:
                 sent = self._in_turn(port, deadline, some)
                 rest = rest[sent:]
+        if rest and not port.exact:
+            self._ledger.cut_off("the library does not say how much of a command was sent")
         return len(message) - len(rest)
 
     def _receive(self, deadline: float) -> bytes:
