@@ -310,6 +310,28 @@ def test_an_abort_is_told_wherever_the_driver_comes_back_to_us(place):
     assert "X" not in link.sent
 
 
+def test_cleanup_after_an_abort_may_wait_for_numbers_as_long_as_it_needs():
+    got: list[Any] = []
+
+    def careful(smu: Smu) -> Iterator[dict[str, Any]]:
+        try:
+            yield {"n": [1]}
+        finally:
+            link.aborted.clear()
+            threading.Timer(0.25, link.aborted.set).start()
+            got.append(smu.query_numbers(":READ?", columns=2))
+
+    smu, link = made()
+    stream = smu.stream("hold", {"act": careful})
+    next(stream)
+
+    smu.abort()
+
+    with pytest.raises(AbortedError):
+        next(stream)
+    assert got[0].tolist() == [[1], [2]]
+
+
 def test_an_abort_that_the_driver_swallows_is_told_once_and_still_ends_as_aborted():
     told: list[int] = []
 

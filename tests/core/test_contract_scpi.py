@@ -327,6 +327,7 @@ def test_an_error_queue_that_never_empties_does_not_hang():
 def test_a_question_that_is_not_answered_brings_the_reason_from_the_error_queue():
     queue = ['-420,"Query unterminated"', '0,"No error"']
     made = driver({":READ?": LinkTimeoutError("silent"), ":SYST:ERR?": queue}, cls=Reader)
+    made.link.timeout_s = 0.01
 
     with pytest.raises(LinkTimeoutError, match="silent") as caught:
         made.measure("read", {})
@@ -337,6 +338,7 @@ def test_a_question_that_is_not_answered_brings_the_reason_from_the_error_queue(
 def test_an_instrument_that_is_dead_altogether_says_so_too():
     dead = {":READ?": LinkTimeoutError("silent"), ":SYST:ERR?": LinkTimeoutError("dead")}
     made = driver(dead, cls=Reader)
+    made.link.timeout_s = 0.01
 
     with pytest.raises(LinkTimeoutError, match="silent") as caught:
         made.measure("read", {})

@@ -268,7 +268,7 @@ class Conversation:
             try:
                 return link.read(timeout_s=max(1e-3, min(left_s, _LOOK_S)))
             except LinkTimeoutError:
-                if left_s <= _LOOK_S or self._stop.asked:
+                if left_s <= _LOOK_S or self._stop.pending:
                     raise
 
     def _reads_binary(self, link: Link) -> bool:

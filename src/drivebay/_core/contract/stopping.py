@@ -46,6 +46,11 @@ class StopSign:
         """Whether the measurement that runs, or ran last, was asked to stop."""
         return self._asked.is_set()
 
+    @property
+    def pending(self) -> bool:
+        """Whether a running measurement was asked to stop and has not been told."""
+        return self._running and self._asked.is_set() and not self._told
+
     def ask(self) -> bool:
         """Ask it to stop; False if nothing is running."""
         with self._lock:
