@@ -8,6 +8,9 @@ import pickle
 
 import msgspec
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drivebay._core.errors import ManifestError
 from drivebay._core.manifest import (
@@ -314,3 +317,43 @@ def test_subclasses_of_metadata_come_out_as_themselves():
 
     assert type(Mine.from_dict(full().to_dict())) is Mine
     assert type(Mine("n", "1", "a", "d").sealed()) is Mine
+
+
+LINE = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=12)
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | LINE
+    | st.floats(allow_nan=False, allow_infinity=False, width=32),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(LINE, inner, max_size=2),
+    max_leaves=5,
+)
+METADATA = st.builds(
+    PluginMetadata,
+    name=st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{8}", fullmatch=True),
+    version=st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}(rc[0-9])?", fullmatch=True),
+    author=LINE,
+    description=st.lists(LINE, min_size=1, max_size=4).map(" ".join),
+    supported_methods=st.lists(LINE, unique=True, max_size=3),
+    supported_models=st.lists(LINE | st.just("2400"), unique=True, max_size=3),
+    driver_class=st.from_regex(r"[a-z]{3}9(\.[a-z]{3}9){0,2}[.:][A-Z][a-z]{3}", fullmatch=True),
+    config_schema=st.none() | st.fixed_dictionaries({"default": PLAIN, "x-note": PLAIN}),
+    ranges=st.none()
+    | st.dictionaries(
+        LINE, st.just({"voltage_v": [-2.5, 1e6], "nplc": [0.01, 10.0]}), min_size=1, max_size=2
+    ),
+    extensions=st.dictionaries(LINE.map("x-{}".format), PLAIN.filter(bool), max_size=2),
+)
+
+
+@given(METADATA)
+def test_metadata_written_as_yaml_is_read_back_equal(metadata):
+    text = yaml.safe_dump(metadata.to_dict(), sort_keys=False, allow_unicode=True)
+
+    back, found = read_manifest(text.encode(), "plugin.yaml")
+
+    assert [str(item) for item in found if item.severity == "error"] == []
+    assert back == metadata
+    assert metadata_from_plain(metadata_to_plain(metadata)) == metadata
+    assert PluginMetadata.from_dict(metadata.to_dict()) == metadata
