@@ -223,8 +223,9 @@ def test_status_is_visible_from_outside_while_busy(bench):
     wire.write(":STAT:OPER:ENAB 8", ":INIT", ":SOUR:VOLT 0")
     server.log.wait_for("sweep_begin")
 
-    assert server.instrument.busy
-    assert server.instrument.status_byte & 128  # sweeping, as a serial poll would tell
+    with server.instrument.lock:  # the message that started it has been carried out
+        assert server.instrument.busy
+        assert server.instrument.status_byte & 128  # sweeping, as a serial poll would tell
 
     wire.write(":ABOR")
     assert wire.query("*OPC?") == "1"
@@ -236,7 +237,8 @@ def test_a_bus_trigger_starts_what_waits_for_it(bench):
     prepare(wire, 4)
     wire.write(":ARM:SOUR BUS", ":READ?")
     server.log.wait_for("sweep_begin")
-    assert server.instrument.status.operation.condition == 64
+    with server.instrument.lock:
+        assert server.instrument.status.operation.condition == 64
 
     wire.write("*TRG")
 

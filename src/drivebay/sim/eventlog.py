@@ -42,8 +42,9 @@ class EventLog:
 
     def add(self, event: str, **facts: Any) -> None:
         """Records one event, now."""
-        entry = {"t": time.monotonic(), "event": event, **facts}
         with self._changed:
+            # The time is taken in here, so that the order of events is the order of their times.
+            entry = {"t": time.monotonic(), "event": event, **facts}
             self._events.append(entry)
             if self._file is not None:
                 self._file.write(json.dumps(entry) + "\n")

@@ -81,6 +81,7 @@ class ScpiServer:
         self.port = port
         self.single_connection = single_connection
         self._connections: dict[Connection, threading.Thread] = {}
+        self._readers: list[threading.Thread] = []
         self._guard = threading.Lock()
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
@@ -104,8 +105,8 @@ class ScpiServer:
         self._listener = socket.create_server((self.host, self.port))
         self.port = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, name="sim-accept", daemon=True)
-        self._acceptor.start()
         self.log.add("listening", port=self.port)
+        self._acceptor.start()
         return self
 
     def stop(self) -> None:
@@ -120,6 +121,8 @@ class ScpiServer:
             self._acceptor.join()
             self._acceptor = None
         self.drop_connections()
+        for reader in self._readers:
+            reader.join()
         self.instrument.close()
         self.log.add("stopped")
         self.log.close()
@@ -169,6 +172,7 @@ class ScpiServer:
         target, arguments = self._serve, (connection,)
         thread = threading.Thread(target=target, args=arguments, name=f"sim-{name}", daemon=True)
         self._connections[connection] = thread
+        self._readers = [reader for reader in self._readers if reader.is_alive()] + [thread]
         self.log.add("connection_opened", client=name)
         thread.start()
 
