@@ -80,6 +80,7 @@ ANSWERS = st.one_of(
 ACTIONS = st.lists(st.sampled_from(["query", "query", "write", "read", "block"]), max_size=25)
 
 
+@pytest.mark.slow
 @given(ACTIONS, st.lists(ANSWERS, min_size=1))
 def test_whatever_the_instrument_does_an_answer_is_that_of_its_question(
     actions: list[str], plan: list[tuple[tuple[float, ...], int]]
@@ -293,6 +294,7 @@ def ask_many(link: Link | NaiveLink, late: LateInstrument, count: int) -> tuple[
     return timeouts, wrong
 
 
+@pytest.mark.slow
 def test_of_1000_queries_with_5_percent_late_answers_none_is_misattributed(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -365,6 +367,22 @@ def test_another_instrument_after_a_reopen_is_a_lost_link_and_is_asked_nothing()
         with pytest.raises(LinkLostError):
             link.write(":OUTP ON")
         assert server.asked == [b"*IDN?", b"SLOW?", b"*IDN?"]
+
+
+@pytest.mark.usefixtures("quick_drain")
+def test_control_without_the_comparison_the_other_instrument_is_commanded():
+    def idn(number: int) -> bytes:
+        return IDN if number == 0 else b"ACME,MODEL 2,7,1.0\n"
+
+    with (
+        instrument(silent_at_slow(idn)) as server,
+        open_link(server.resource, timeout_s=LONG_S) as link,
+    ):
+        link.identity_check = lambda _before, _now: True
+        link.query("*IDN?")
+        time_out(link)
+        assert link.query("CURR?") == "fine"
+        assert server.asked[-1] == b"CURR?"
 
 
 @pytest.mark.usefixtures("quick_drain")

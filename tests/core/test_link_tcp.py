@@ -23,6 +23,7 @@ from drivebay._core.errors import (
 )
 from drivebay._core.links import TcpLink, open_link, parse_resource
 from drivebay._core.links import link as link_module
+from drivebay._core.links.ledger import Ledger
 
 SHORT_S = 0.08
 LONG_S = 20.0  # never waited for; only there so that a hang ends
@@ -398,6 +399,24 @@ def test_a_half_sent_command_is_never_continued_and_its_connection_is_reset():
         assert not any(b"\n" in chunk for chunk in half)
 
 
+def test_control_without_the_ledger_a_half_sent_command_is_continued(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(Ledger, "cut_off", lambda _self, _reason: None)
+
+    def deaf_then_all(connection: socket.socket, server: Peer) -> None:
+        server.go.wait(LONG_S)
+        for _ in server.lines(connection):
+            pass
+
+    with linked(deaf_then_all) as (link, server):
+        with pytest.raises(LinkTimeoutError):
+            link.write("VOLT " + "2" * 20_000_000, timeout_s=SHORT_S)
+        server.go.set()
+        link.write(":OUTP OFF")
+        server.wait_received(b"22:OUTP OFF\n")
+
+
 def test_waiting_for_a_turn_counts_against_the_deadline():
     with linked(silent) as (link, server):
         failures: list[Exception] = []
@@ -442,6 +461,27 @@ def test_an_abort_is_sent_while_a_query_waits_for_its_answer():
         link.write(":ABOR")  # its answer to :READ? comes only after this
         thread.join(LONG_S)
         assert answers == ["aborted"]
+
+
+def test_control_without_the_write_lock_two_commands_are_sent_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    with linked(silent) as (link, _):
+        monkeypatch.setattr(link, "_writes", threading.Semaphore(2))
+        both = threading.Barrier(2)
+        original = link._send_now
+
+        def send_now(writer: socket.socket, message: bytes, deadline: float) -> int:
+            both.wait(LONG_S)  # passes only if a second command is in here too
+            return original(writer, message, deadline)
+
+        monkeypatch.setattr(link, "_send_now", send_now)
+        threads = [threading.Thread(target=link.write, args=(letter,)) for letter in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONG_S)
+        assert not both.broken
 
 
 def test_bytes_of_two_commands_never_mix():

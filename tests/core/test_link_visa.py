@@ -95,6 +95,7 @@ def serial_line(
         instrument.close()
 
 
+@pytest.mark.slow
 def test_a_serial_line_is_asked_through_pyvisa():
     with serial_line(echo) as (link, _):
         assert link.query("*IDN?") == "A *IDN?"
@@ -461,6 +462,7 @@ def test_a_raw_socket_goes_through_pyvisa_when_a_library_is_named():
         assert link.interrupt() is False
 
 
+@pytest.mark.slow
 def test_through_pyvisa_a_late_answer_reaches_no_other_question(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(link_module, "DRAIN_S", 0.02)
     with pyvisa_socket(lambda line: b"" if line == b"SLOW?" else echo(line)) as (link, instrument):
@@ -558,6 +560,7 @@ def test_a_search_that_does_not_end_meets_its_deadline(monkeypatch: pytest.Monke
     over.set()
 
 
+@pytest.mark.slow
 def test_asking_only_the_machine_itself_sends_nothing_to_the_network():
     # A fresh process in which every way out is a failure; nothing is patched in this one.
     code = (
