@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,3 +206,10 @@ def test_what_is_no_diode_is_refused_with_the_reason(volts, amps, message):
 def test_a_temperature_that_cannot_be_is_refused(temperature_k):
     with pytest.raises(ValueError, match="expected more than 0"):
         fit_diode(*Truth(1.5, 1e-10, 5.0).measured(0)[:2], temperature_k=temperature_k)
+
+
+def test_the_example_in_the_reference_holds():
+    page = Path(__file__).parents[1] / "docs/reference/analysis.md"
+    code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+
+    exec(code, {})

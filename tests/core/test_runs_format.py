@@ -7,6 +7,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,3 +199,22 @@ def test_an_unknown_kind_is_refused_with_those_there_are(store: RunStore, tmp_pa
 def test_an_export_that_cannot_be_written_is_a_store_error(store: RunStore, tmp_path: Path):
     with pytest.raises(StoreError, match="cannot write"):
         store.export("last", tmp_path / "no folder" / "run.csv")
+
+
+def test_the_reader_printed_in_the_reference_reads_a_run(tmp_path: Path):
+    page = Path(__file__).parents[2] / "docs/reference/run-file.md"
+    code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    with RunStore(tmp_path).create(
+        method="m", columns=[("a", "V", "float"), ("b", "A", "float")]
+    ) as writer:
+        writer.append({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+        writer.append({"a": [5.0], "b": [6.0]})
+
+    found = scope["read"](writer.path)
+
+    assert {name: a.tolist() for name, a in found.items()} == {
+        "a": [1.0, 2.0, 5.0],
+        "b": [3.0, 4.0, 6.0],
+    }
