@@ -463,7 +463,7 @@ def test_an_instrument_with_one_connection_is_reopened_once_it_noticed_the_close
     try:
         with open_link(server.resource, timeout_s=LONG_S) as link:
             time_out(link)
-            with pytest.raises(LinkLostError, match=r"could not be reopened.*V003"):
+            with pytest.raises(LinkLostError, match="could not be reopened in time"):
                 link.query("CURR?", timeout_s=0.1)  # still refused: it has not noticed
             server.noticed.set()
             assert link.query("CURR?") == "fine"

@@ -75,13 +75,16 @@ class TcpLink(Link):
         raise self._no_connection(problem) from problem
 
     def _adopt(self, connection: socket.socket) -> None:
-        poll = select.poll()
+        # One for each direction: a poll object refuses to be used by two threads at a time.
+        poll, hang_up = select.poll(), select.poll()
         poll.register(connection, select.POLLIN | _HANG_UP)
+        hang_up.register(connection, _HANG_UP)
         with self._sockets:
             self._reader = connection
             self._writer = connection.dup()
             self._writer.settimeout(0)  # a send tries at once; only one that cannot is waited for
-            self._poll = poll
+            self._poll = poll  # under the question lock
+            self._hang_up = hang_up  # under the write lock
             self._reader_s = 0.0
         if self._gone:  # close() came while we were connecting
             self._shut()
@@ -107,7 +110,8 @@ class TcpLink(Link):
             try:
                 self._connect(deadline)
             except LinkOpenError:
-                if self._gone or self._clock() + pause >= deadline:
+                left = deadline - self._clock()
+                if self._gone or left <= pause:
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, _RETRY_MOST_S)
@@ -198,7 +202,7 @@ class TcpLink(Link):
         writer = self._writer
         if writer is None:
             self._lose("is closed")
-        if self._poll.poll(0) and self._hung_up():
+        if self._hang_up.poll(0):
             self._lose("was closed by the instrument")
         return self._send_now(writer, message, deadline)
 
@@ -252,10 +256,6 @@ class TcpLink(Link):
 
     def _waiting(self) -> bool:
         return bool(self._poll.poll(0))
-
-    def _hung_up(self) -> bool:
-        events = self._poll.poll(0)
-        return bool(events) and bool(events[0][1] & _HANG_UP)
 
 
 def _wake(one: socket.socket) -> None:
