@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("resources", nargs=-1, metavar="[RESOURCE]...")
+@click.option("--local", is_flag=True, help="Do not search the network: nothing is broadcast.")
 @json_option
-def find(resources: tuple[str, ...], as_json: bool) -> int:
+def find(resources: tuple[str, ...], local: bool, as_json: bool) -> int:
     """Ask instruments who they are, and show which plugin serves each.
 
     Without a RESOURCE it looks at what VISA finds (two or three seconds) and at the addresses in
@@ -28,9 +29,9 @@ def find(resources: tuple[str, ...], as_json: bool) -> int:
     from drivebay import Bay
 
     with Bay() as bay:
-        if not resources and not as_json and sys.stderr.isatty():
+        if not (resources or local or as_json) and sys.stderr.isatty():
             click.echo("looking at the buses and the network ...", err=True)
-        found = bay.find(list(resources) or None)
+        found = bay.find(list(resources) or None, network=not local)
     answered = [each for each in found if each.idn is not None]
     if as_json:
         emit([found_data(each) for each in found])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -112,8 +113,9 @@ def _tell(
         click.echo(f"it serves model {model} instead of {others}: `overrides` in its plugin.yaml")
     click.echo()
     if not found:
-        click.echo(f"  export DRIVEBAY_PLUGIN_PATH={target.parent}    so that it is found")
-    click.echo(f"  drivebay plugins check {name if found else target}")
+        where = shlex.quote(str(target.parent))
+        click.echo(f"  export DRIVEBAY_PLUGIN_PATH={where}    so that it is found")
+    click.echo(f"  drivebay plugins check {name if found else shlex.quote(str(target))}")
     click.echo("  drivebay sim keithley2400 --port 5025    a simulated 2400, in another terminal")
     click.echo(
         "  drivebay measure iv_sweep --on TCPIP::127.0.0.1::5025::SOCKET --start-v 0 --stop-v 0.7"

@@ -113,8 +113,9 @@ def examine(resource: str) -> dict[str, Any]:
         opened_s = time.monotonic()
         questions = Questions(link)
         idn = questions.ask("*IDN?")
-        options = questions.ask("*OPT?") if idn is not None else None
+        # The queue first: a query the instrument does not know would put an entry of its own there.
         before = questions.errors() if idn is not None else []
+        options = questions.ask("*OPT?") if idn is not None else None
         registers = {name: questions.ask(name) for name in ("*STB?", "*ESR?") if idn is not None}
         times_ms = _round_trips(questions) if idn is not None else []
         after = questions.errors() if idn is not None else []
@@ -208,14 +209,14 @@ def _summary(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         if times["count"]
         else "not measured"
     )
-    errors = found["errors_before"] + found["errors_after"]
     plugin = found["plugin"]
     chosen = f"{plugin['name']} {plugin['version']}" if plugin["name"] else "none serves it"
     sent = ", ".join(f"{count} x {query}" for query, count in found["sent"].items())
     return [
         ("resource", f"{found['resource']} ({found['interface']})"),
         ("options", found["options"] or "none told"),
-        ("errors", "; ".join(errors) or "none in the queue"),
+        ("errors before", "; ".join(found["errors_before"]) or "none in the queue"),
+        ("errors after", "; ".join(found["errors_after"]) or "none in the queue"),
         ("round trip", timing),
         ("plugin", chosen),
         ("sent", sent),

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -124,16 +125,20 @@ class _NotAlreadyTold(logging.Filter):
         return not record.name.startswith("drivebay.plugins")
 
 
-def _log_to_stderr(verbose: int) -> None:
+def _log_to_stderr(context: click.Context, verbose: int) -> None:
+    """Show the log on standard error until the command has ended."""
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine())
     if not verbose:
         handler.addFilter(_NotAlreadyTold())
-    log = logging.getLogger("drivebay")
-    for old in [h for h in log.handlers if isinstance(h.formatter, _OneLine)]:
-        log.removeHandler(old)  # a program may call main() more than once
-    log.addHandler(handler)
-    log.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    for name in ("drivebay", "py.warnings") if verbose else ("drivebay",):
+        log = logging.getLogger(name)
+        before = log.level
+        log.addHandler(handler)
+        log.setLevel(level)
+        context.call_on_close(partial(log.setLevel, before))
+        context.call_on_close(partial(log.removeHandler, handler))
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
@@ -154,7 +159,8 @@ def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> 
     help="Print the version and exit.",
 )
 @click.option("-v", "--verbose", count=True, help="Say more on standard error; twice for all.")
-def root(verbose: int) -> None:
+@click.pass_context
+def root(context: click.Context, verbose: int) -> None:
     """Find, use and write drivers of laboratory instruments.
 
     With --json a command prints one JSON value on standard output, and on failure
@@ -164,4 +170,4 @@ def root(verbose: int) -> None:
     is wrong, parameters included; 3 nothing found (plugin, instrument or run); 4 aborted, with the
     output made safe first; 5 a plugin cannot be used; 6 a bug of Drivebay.
     """
-    _log_to_stderr(verbose)
+    _log_to_stderr(context, verbose)

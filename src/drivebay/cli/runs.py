@@ -78,7 +78,7 @@ def show_run(name: str, as_json: bool) -> None:
     show(run)
 
 
-def show(run: Run, rows: int = 10) -> None:
+def show(run: Run, rows: int = 12) -> None:
     """Print a run for a person."""
     from drivebay.plotting import engineering
 

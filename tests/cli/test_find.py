@@ -1,0 +1,88 @@
+"""``drivebay find`` and ``explain``."""
+
+from __future__ import annotations
+
+import pytest
+
+from drivebay.cli import failures
+
+IDN = "KEITHLEY INSTRUMENTS INC.,MODEL 2400,1234567,C30"
+NOWHERE = "TCPIP::127.0.0.1::1::SOCKET"
+
+
+def test_find_lists_who_answers_and_which_plugin_serves_it(drivebay, bench):
+    done = drivebay("find", bench.resource, "--json")
+
+    (found,) = done.json
+    assert done.code == failures.OK
+    assert found["resource"] == bench.resource
+    assert found["idn"].startswith("KEITHLEY INSTRUMENTS INC.,MODEL 2400,")
+    assert found["plugin"] == "keithley_2400"
+    assert found["candidates"][0]["plugin"] == "keithley_2400"
+    assert found["candidates"][0]["usable"] is True
+    assert found["candidates"][0]["why"]
+
+
+def test_find_sends_nothing_but_the_question_who_it_is(drivebay, bench):
+    drivebay("find", bench.resource)
+
+    assert {each["text"] for each in bench.log.named("message")} == {"*IDN?"}
+
+
+@pytest.mark.slow
+def test_find_looks_where_the_environment_says(drivebay, bench, monkeypatch):
+    monkeypatch.setenv("DRIVEBAY_RESOURCES", bench.resource)
+
+    done = drivebay("find", "--local", "--json")
+
+    assert bench.resource in [each["resource"] for each in done.json]
+
+
+def test_find_shows_a_table_and_who_did_not_answer(drivebay, bench):
+    done = drivebay("find", bench.resource, NOWHERE)
+
+    assert done.code == failures.OK
+    assert "keithley_2400" in done.out
+    assert NOWHERE in done.err
+
+
+@pytest.mark.parametrize("resource", [NOWHERE, "no address"])
+def test_find_exits_with_3_when_nobody_answers(drivebay, resource):
+    done = drivebay("find", resource, "--json")
+
+    assert done.code == failures.NOT_FOUND
+    assert done.json[0]["idn"] is None
+    assert done.json[0]["error"]
+
+
+def test_explain_takes_a_model_a_reply_and_an_address(drivebay, bench):
+    for text in ("2400", IDN, bench.resource):
+        done = drivebay("explain", text, "--json")
+
+        assert done.code == failures.OK
+        assert done.json["plugin"] == "keithley_2400"
+        assert done.json["candidates"]
+
+
+def test_explain_says_why_a_plugin_is_not_used(drivebay, user_plugins, write_plugin):
+    write_plugin(user_plugins, "acme", supported_models=["Z9"], min_platform_version="9.0")
+
+    done = drivebay("explain", "Z9")
+
+    assert done.code == failures.NOT_FOUND
+    assert "acme: not usable" in done.out
+    assert "9.0" in done.out
+
+
+def test_explain_names_the_models_there_are_for_one_nobody_knows(drivebay):
+    done = drivebay("explain", "NO SUCH MODEL")
+
+    assert done.code == failures.NOT_FOUND
+    assert "2400" in done.out
+
+
+def test_explain_of_an_address_where_nobody_is_exits_with_3(drivebay):
+    done = drivebay("explain", NOWHERE, "--json")
+
+    assert done.code == failures.NOT_FOUND
+    assert done.json["error"]["type"] == "NoDriverError"

@@ -1,0 +1,225 @@
+"""``drivebay measure``: options of the method, the JSON of a run, and how it fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from drivebay import Bay
+from drivebay.cli import failures
+from drivebay.driver import STANDARD, fields
+from drivebay.sim import Keithley2400Server, OpenCircuit
+
+SWEEP = ["--start-v", "0", "--stop-v", "0.6", "--points", "13", "--compliance-a", "10mA"]
+
+OWN_METHOD = """\
+import msgspec
+
+from drivebay.driver import ScpiDriver, method
+
+
+class Wiggle(msgspec.Struct):
+    level_v: float
+    times: int = 2
+
+
+class Driver(ScpiDriver):
+    @method("wiggle", parameters=Wiggle, columns=[("level_v", "V"), ("ratio", "")])
+    def wiggle(self, p):
+        yield {"level_v": [p.level_v] * p.times, "ratio": [float("nan")] * p.times}
+
+    @method("anything")
+    def anything(self, params):
+        yield {"kept": [len(params)], "words": [sum(isinstance(v, str) for v in params.values())]}
+
+    @method("fails")
+    def fails(self, params):
+        yield {"points": [1.0, 2.0]}
+        raise ZeroDivisionError("in the driver")
+"""
+
+
+@pytest.fixture
+def own_method(user_plugins, write_plugin):
+    """A plugin with methods of its own, for an instrument that is named to it."""
+    methods = ["wiggle", "anything", "fails"]
+    return write_plugin(
+        user_plugins, "wiggler", driver_source=OWN_METHOD, supported_methods=methods
+    )
+
+
+def test_a_sweep_gives_one_object_with_the_run_and_its_columns(drivebay, bench, home):
+    done = drivebay("measure", "iv_sweep", "--on", bench.resource, *SWEEP, "--json")
+
+    run = done.json
+    assert done.code == failures.OK
+    assert run["plugin"]["name"] == "keithley_2400"
+    assert len(run["plugin"]["sha256"]) == 64
+    assert run["plugin"]["version"]
+    assert run["identity"]["model"] == "MODEL 2400"
+    assert run["parameters"]["compliance_a"] == 0.01
+    assert run["units"] == {"voltage_v": "V", "current_a": "A", "time_s": "s", "in_compliance": ""}
+    assert list(run["columns"]) == list(run["units"])
+    assert all(len(column) == 13 for column in run["columns"].values())
+    with Bay() as bay:
+        assert bay.runs.open(run["run"]).state == "done"
+    assert bench.instrument.output_on is False
+
+
+def test_for_a_person_it_shows_the_run_and_some_rows(drivebay, bench):
+    done = drivebay("measure", "iv_sweep", "--on", bench.resource, *SWEEP)
+
+    assert done.code == failures.OK
+    assert "iv_sweep  done, 13 rows" in done.out
+    assert "current_a" in done.out
+    assert done.err == ""
+
+
+def test_a_standard_method_has_an_option_for_each_parameter_with_its_unit(drivebay):
+    shown = drivebay("measure", "iv_sweep", "--help").out
+
+    for field in fields(STANDARD["iv_sweep"]):
+        assert f"--{field.name.replace('_', '-')}" in shown
+    assert "--compliance-a A" in shown
+    assert "[linear|list|log]" in shown or "[linear|log|list]" in shown
+
+
+def test_levels_flags_and_choices_reach_the_method(drivebay, bench):
+    words = ["--spacing", "list", "--levels-v", "0.1, 200mV,0.3", "--up-and-down", "--four-wire"]
+
+    done = drivebay(
+        "measure", "iv_sweep", "--on", bench.resource, *words, "--compliance-a", "1mA", "--json"
+    )
+
+    assert done.code == failures.OK
+    assert done.json["parameters"]["levels_v"] == [0.1, 0.2, 0.3]
+    assert done.json["parameters"]["four_wire"] is True
+    assert len(done.json["columns"]["voltage_v"]) == 5
+
+
+def test_negative_levels_are_values_and_not_options(drivebay, bench):
+    words = ["--start-v", "-1", "--stop-v=-100mV", "--points", "3", "--compliance-a", "1mA"]
+
+    done = drivebay("measure", "iv_sweep", "--on", bench.resource, *words, "--json")
+
+    assert done.json["parameters"]["start_v"] == -1.0
+    assert done.json["parameters"]["stop_v"] == -0.1
+
+
+def test_all_wrong_parameters_are_told_at_once_and_nothing_is_measured(drivebay, bench):
+    words = ["--start-v", "abc", "--points", "1.5", "--compliance-a", "10mV"]
+
+    done = drivebay("measure", "iv_sweep", "--on", bench.resource, *words, "--json")
+
+    assert done.code == failures.USAGE
+    places = [each["path"] for each in done.json["error"]["problems"]]
+    assert places == ["/start_v", "/stop_v", "/points", "/compliance_a"]
+    assert done.json["error"]["type"] == "ParameterError"
+    assert "--compliance-a: '10mV'" in done.err
+    assert not bench.log.named("output_on")
+
+
+def test_a_level_beyond_the_model_is_refused_with_the_limit(drivebay, bench):
+    words = ["--start-v", "0", "--stop-v", "900", "--points", "3", "--compliance-a", "1mA"]
+
+    done = drivebay("measure", "iv_sweep", "--on", bench.resource, *words)
+
+    assert done.code == failures.USAGE
+    assert "--stop-v: 900 V is outside -210 to 210 V" in done.err
+
+
+def test_where_nobody_listens_it_exits_with_3(drivebay):
+    done = drivebay("measure", "iv_sweep", "--on", "TCPIP::127.0.0.1::1::SOCKET", *SWEEP, "--json")
+
+    assert done.code == failures.NOT_FOUND
+    assert done.json["error"]["type"] == "LinkOpenError"
+
+
+def test_an_address_that_is_none_is_a_usage_error(drivebay):
+    done = drivebay("measure", "iv_sweep", "--on", "TCPIP:host", *SWEEP)
+
+    assert done.code == failures.USAGE
+
+
+def test_a_method_nobody_has_names_the_nearest(drivebay, bench):
+    done = drivebay("measure", "iv_swep", "--on", bench.resource)
+
+    assert done.code == failures.NOT_FOUND
+    assert "did you mean 'iv_sweep'?" in done.err
+
+
+def test_an_instrument_nobody_serves_exits_with_3(drivebay, user_plugins):
+    drivebay("plugins", "disable", "keithley_2400", "--reason", "being repaired")
+    with Keithley2400Server(device=OpenCircuit(), time_scale=0) as server:
+        done = drivebay("measure", "iv_sweep", "--on", server.resource, *SWEEP, "--plugin", "none")
+        refused = drivebay("measure", "iv_sweep", "--on", server.resource, *SWEEP)
+
+    assert done.code == failures.NOT_FOUND
+    assert "none" in done.err
+    assert refused.code == failures.NOT_FOUND
+
+
+def test_a_plugin_s_own_method_takes_typed_parameters_by_name(drivebay, bench, own_method):
+    words = ["--plugin", "wiggler", "--set", "level-v=200mV", "--set", "times=3"]
+
+    done = drivebay("measure", "wiggle", "--on", bench.resource, *words, "--json")
+
+    assert done.code == failures.OK
+    assert done.json["parameters"] == {"level_v": 0.2, "times": 3}
+    assert done.json["units"] == {"level_v": "V", "ratio": ""}
+
+
+def test_not_a_number_is_null(drivebay, bench, own_method):
+    words = ["--plugin", "wiggler", "--set", "level_v=1"]
+
+    done = drivebay("measure", "wiggle", "--on", bench.resource, *words, "--json")
+
+    assert done.json["columns"] == {"level_v": [1.0, 1.0], "ratio": [None, None]}
+
+
+def test_values_of_a_free_method_are_json_where_they_can_be(drivebay, bench, own_method):
+    words = ["--plugin", "wiggler", "--set", "a=1", "--set", "b=[1, 2]", "--set", "c=two words"]
+
+    done = drivebay("measure", "anything", "--on", bench.resource, *words, "--json")
+
+    assert done.json["parameters"] == {"a": 1, "b": [1, 2], "c": "two words"}
+    assert done.json["columns"] == {"kept": [3], "words": [1]}
+
+
+def test_a_parameter_without_a_value_is_a_usage_error(drivebay, bench, own_method):
+    done = drivebay("measure", "anything", "--on", bench.resource, "--set", "a")
+
+    assert done.code == failures.USAGE
+    assert "NAME=VALUE" in done.err
+
+
+def test_a_driver_that_raises_fails_the_run_and_keeps_its_points(drivebay, bench, own_method):
+    done = drivebay("measure", "fails", "--on", bench.resource, "--plugin", "wiggler", "--json")
+
+    error = done.json["error"]
+    assert done.code == failures.FAILED
+    assert error["type"] == "DriverError"
+    assert "ZeroDivisionError: in the driver" in error["message"]
+    assert "Traceback" not in done.err
+    with Bay() as bay:
+        run = bay.runs.open(error["run"])
+        assert run.state == "failed"
+        assert list(run["points"]) == [1.0, 2.0]
+
+
+def test_a_config_that_does_not_fit_is_a_usage_error(drivebay, bench):
+    words = ["--config", "terminals=SIDE"]
+
+    done = drivebay("measure", "iv_sweep", "--on", bench.resource, *SWEEP, *words)
+
+    assert done.code == failures.USAGE
+    assert "terminals" in done.err
+
+
+def test_a_plot_is_drawn_on_request(drivebay, bench, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra [plot]")
+    picture = tmp_path / "iv.png"
+
+    done = drivebay("measure", "iv_sweep", "--on", bench.resource, *SWEEP, "--plot", str(picture))
+
+    assert done.code == failures.OK
+    assert picture.read_bytes().startswith(b"\x89PNG")

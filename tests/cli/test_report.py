@@ -1,0 +1,98 @@
+"""``drivebay report``: only reads, and leaves a file that can be sent back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from drivebay.cli import failures
+from drivebay.cli import report as reports
+from drivebay.driver import open_link
+
+
+def sent_to(bench):
+    return [each["text"] for each in bench.log.named("message")]
+
+
+def test_only_queries_of_the_list_reach_the_instrument(drivebay, bench, tmp_path):
+    drivebay("report", bench.resource, "--output", str(tmp_path / "report.json"))
+
+    sent = sent_to(bench)
+    assert sent
+    assert set(sent) <= set(reports.ALLOWED)
+    assert all(each.endswith("?") for each in sent)
+    assert sent.count("*IDN?") == reports.ROUNDS + 1
+    assert not bench.log.named("output_on", "device_clear", "abort")
+
+
+def test_nothing_else_can_be_asked(bench):
+    with open_link(bench.resource) as link:
+        questions = reports.Questions(link)
+
+        with pytest.raises(ValueError, match="not one of"):
+            questions.ask(":READ?")
+
+    assert sent_to(bench) == []
+
+
+def test_an_output_that_is_on_stays_on(drivebay, bench, tmp_path):
+    with open_link(bench.resource) as link:
+        link.write(":SOUR:VOLT 0.1")
+        link.write(":OUTP ON")
+        assert link.query(":OUTP?") == "1"
+
+    drivebay("report", bench.resource, "--output", str(tmp_path / "report.json"))
+
+    assert bench.instrument.output_on is True
+
+
+def test_the_report_says_what_is_needed_to_understand_it(drivebay, bench, tmp_path):
+    path = tmp_path / "report.json"
+
+    done = drivebay("report", bench.resource, "--output", str(path), "--json")
+
+    found = json.loads(path.read_text("utf-8"))
+    assert done.code == failures.OK
+    assert done.json["files"] == [str(path), str(path.with_suffix(".md"))]
+    assert found["idn"].startswith("KEITHLEY INSTRUMENTS INC.,MODEL 2400")
+    assert found["plugin"]["name"] == "keithley_2400"
+    assert found["round_trip_ms"]["count"] == reports.ROUNDS
+    times = found["round_trip_ms"]
+    assert times["min"] <= times["median"] <= times["p95"] <= times["max"]
+    assert found["sent"]["*IDN?"] == reports.ROUNDS + 1
+    assert found["versions"]["python"]
+    assert found["transcript"][0]["data"] == "*IDN?\n"
+
+
+def test_errors_in_the_queue_are_told_as_found_before(drivebay, bench, tmp_path):
+    with open_link(bench.resource) as link:
+        link.write(":NO:SUCH:COMMAND")
+        link.query("*IDN?")
+
+    done = drivebay("report", bench.resource, "--output", str(tmp_path / "r.json"), "--json")
+
+    assert [each.split(",")[0] for each in done.json["errors_before"]] == ["-113"]
+    assert done.json["errors_after"] == []
+    readable = (tmp_path / "r.md").read_text("utf-8")
+    assert "-113" in readable
+    assert "taken out of the instrument" in readable
+
+
+def test_without_a_name_the_file_is_called_after_the_model(drivebay, bench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    drivebay("report", bench.resource)
+
+    names = sorted(each.name for each in tmp_path.iterdir())
+    assert [name.split(".")[-1] for name in names] == ["json", "md"]
+    assert all(name.startswith("drivebay-report-model-2400-") for name in names)
+
+
+def test_where_nobody_listens_there_is_no_report(drivebay, tmp_path):
+    path = tmp_path / "report.json"
+
+    done = drivebay("report", "TCPIP::127.0.0.1::1::SOCKET", "--output", str(path))
+
+    assert done.code == failures.NOT_FOUND
+    assert not path.exists()
