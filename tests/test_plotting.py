@@ -109,6 +109,31 @@ def test_the_way_up_and_the_way_back_can_be_told_apart():
     assert len(up.get_xdata()) == len(down.get_xdata()) == 41
 
 
+def test_noise_of_the_measured_voltage_in_compliance_is_no_way_back():
+    run = sweep(resistor, limit=0.01)
+    limited = run.columns["in_compliance"]
+    noise = np.random.default_rng(1).normal(size=len(limited))
+    volts = run.columns["voltage_v"]
+    run.columns["voltage_v"] = np.where(limited, 0.47 * np.sign(volts), volts) + 1e-4 * noise
+
+    assert labels(plot_run(run).axes[0]) == ["measured", "in compliance"]
+
+
+@pytest.mark.parametrize("points", [2, 3, 5, 50, 1000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_turn_is_found_at_its_very_point(points, sign):
+    x = sign * np.linspace(-1, 1, points)
+    run = Measured(
+        {"v": np.concatenate([x, x[-2::-1]]), "i": np.arange(2.0 * points - 1)},
+        {"v": "V", "i": "A"},
+    )
+    first, second, *_ = plot_run(run).axes[0].lines
+
+    assert len(first.get_xdata()) == len(second.get_xdata()) == points
+    assert (first.get_label() == "up") == (sign == 1)
+    assert len({first.get_label(), second.get_label()}) == 2
+
+
 def test_one_way_needs_no_names_for_directions():
     figure = plot_run(sweep(resistor))
 

@@ -71,6 +71,7 @@ _MORE = ("#1f5fa8", "#d9822b", "#3a8a5c", "#8e5ea2", "#7f8c8d", "#b8860b")
 _GREY, _FAINT = "#5f6b76", "#e3e7eb"
 _LOG_DECADES = 3.0  # currents that span more than this are shown on a logarithmic axis too
 _CAPTION_IN, _MARGIN_IN = 0.58, 0.12
+_TURN = 0.02  # of the span; less is noise of a measured abscissa
 _MARKED_POINTS = 120  # with more points than this the line alone is clearer
 _TITLES = {"iv_sweep": "I-V sweep", "cv_sweep": "C-V sweep"}
 _STYLE: dict[Any, Any] = {
@@ -263,16 +264,26 @@ def _sweep(
 
 
 def _directions(x: Array) -> Iterator[tuple[slice, bool]]:
-    """Split a sweep where it turns; pieces share the turning point, so that no gap shows."""
+    """Split a sweep where it turns; pieces share the turning point, so that no gap shows.
+
+    x is often measured: in compliance it stands still but for noise, which must not look like a
+    way back. So a turn is a turn once it has gone a part of the whole span back.
+    """
+    places = [(at, value) for at, value in enumerate(x.tolist()) if math.isfinite(value)]
+    values = [value for _, value in places]
+    least = _TURN * (max(values) - min(values)) if values else 0.0
     begin, rising = 0, True
     known = False
-    for at, (left, right) in enumerate(pairwise(x.tolist())):
-        if left == right or math.isnan(left) or math.isnan(right):
-            continue
-        if known and (right > left) != rising:
-            yield slice(begin, at + 1), rising
-            begin = at
-        rising, known = right > left, True
+    last_at, last = places[0] if places else (0, 0.0)
+    for at, value in places:
+        step = value - last
+        if known and step != 0 and (step > 0) != rising and abs(step) > least:
+            yield slice(begin, last_at + 1), rising
+            begin, rising = last_at, not rising
+            last_at, last = at, value
+        elif (not known and abs(step) > least) or (known and (step >= 0) == rising):
+            rising, known = (step > 0) if not known else rising, True
+            last_at, last = at, value
     yield slice(begin, len(x)), rising
 
 
