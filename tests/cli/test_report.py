@@ -96,3 +96,13 @@ def test_where_nobody_listens_there_is_no_report(drivebay, tmp_path):
 
     assert done.code == failures.NOT_FOUND
     assert not path.exists()
+
+
+def test_a_file_that_cannot_be_written_is_one_line(drivebay, bench, tmp_path):
+    path = tmp_path / "no" / "report.json"
+
+    done = drivebay("report", bench.resource, "--output", str(path), "--json")
+
+    assert done.code == failures.FAILED
+    assert str(path) in done.json["error"]["message"]
+    assert done.err == f"error: {path}: No such file or directory\n"

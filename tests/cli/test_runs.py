@@ -99,3 +99,13 @@ def test_a_plot_is_a_picture(drivebay, runs, tmp_path):
 
     assert done.code == failures.OK
     assert "<svg" in picture.read_text("utf-8")
+
+
+def test_a_picture_of_an_unknown_kind_is_refused_before_anything_is_measured(drivebay, bench):
+    words = ["--start-v", "0", "--stop-v", "1", "--points", "3", "--compliance-a", "1mA"]
+
+    done = drivebay("measure", "iv_sweep", "--on", bench.resource, *words, "--plot", "iv.doc")
+
+    assert done.code == failures.USAGE
+    assert ".png" in done.err
+    assert not bench.log.named("connection_opened")

@@ -180,7 +180,7 @@ def look(story: Story, bay: Bay, resource: str) -> Found:
     if found.idn is None:
         raise LinkOpenError(f"{found.resource}: {found.error}", resource=found.resource)
     story.step("find", f"{found.resource} answers *IDN? with")
-    story.line(f"                 {found.idn}")
+    story.line(f"              {found.idn}")
     if found.plugin is None:
         raise NoDriverError(f"no usable plugin serves {found.idn!r}")
     chosen = next(each for each in found.candidates if each.plugin == found.plugin)
@@ -227,7 +227,7 @@ def _fit(story: Story, run: Run) -> dict[str, Any] | None:
         story.step("fit", f"none: {exc}")
         return None
     story.step("fit", "Shockley's law with a series resistance, compliance left out")
-    story.line(f"                 {'':24}{'measured':>22}   {'simulated':>10}")
+    story.line(f"              {'':24}{'measured':>22}   {'simulated':>10}")
     found: dict[str, Any] = {}
     for label, name, error_name, unit in (
         ("ideality factor n", "ideality", "ideality_u", ""),
@@ -238,7 +238,7 @@ def _fit(story: Story, run: Run) -> dict[str, Any] | None:
         found[name], found[error_name] = value, error
         text = with_uncertainty(value, error, unit)
         true = engineering(getattr(DIODE, name), unit)
-        story.line(f"                 {label:<24}{text:>22}   {true:>10}")
+        story.line(f"              {label:<24}{text:>22}   {true:>10}")
     return found
 
 

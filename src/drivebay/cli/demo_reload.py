@@ -35,7 +35,7 @@ OHM: Final = 1e6
 SWEEP: Final = {
     "start_v": -1.0,
     "stop_v": 1.0,
-    "points": 41,
+    "points": 201,
     "compliance_a": 1e-5,
     "nplc": 0.01,
 }
@@ -145,15 +145,15 @@ def _edit_live(story: Story, resource: str, folder: Path) -> dict[str, Any]:
         _tell_reload(story, driver, edit)
         sweeps.append(_sweep(story, bay, found.resource))
         better = sweeps[0]["noise_a"] / sweeps[1]["noise_a"]
-        story.line(f"                 {better:.1f} times less noise: that is the new code")
+        story.line(f"              {better:.1f} times less noise: that is the new code")
 
         broken = driver.save(second + BROKEN)
         story.step("break", f"{file.name}: a line that is no Python")
         _tell_difference(story, second, second + BROKEN)
         info = driver.info
         for line in broken.event.message.splitlines():
-            story.line(click.style(f"                 {line}", fg="red"))
-        story.line(f"                 generation {info.generation} goes on (degraded)")
+            story.line(click.style(f"              {line}", fg="red"))
+        story.line(f"              generation {info.generation} goes on (degraded)")
         sweeps.append(_sweep(story, bay, found.resource))
         story.line()
         story.line("The program was never restarted. An edit that loads is used by the next open;")
@@ -199,7 +199,7 @@ def _tell_difference(story: Story, old: str, new: str) -> None:
     for line in difflib.ndiff(old.splitlines(), new.splitlines()):
         if line[:1] in "+-" and line[2:].strip():
             colour = "green" if line[0] == "+" else "red"
-            story.line(click.style(f"                 {line[0]} {line[2:].strip()}", fg=colour))
+            story.line(click.style(f"              {line[0]} {line[2:].strip()}", fg=colour))
 
 
 def _tell_reload(story: Story, driver: LiveDriver, edit: Edit) -> None:

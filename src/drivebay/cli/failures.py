@@ -84,7 +84,7 @@ def code_of(exc: Exception) -> int:
     import drivebay
     from drivebay.cli.bench import BenchError
 
-    if isinstance(exc, BenchError) or _is_missing_extra(exc):
+    if isinstance(exc, BenchError) or _is_missing_extra(exc) or _is_file_trouble(exc):
         return FAILED
     for name, code in _CODES:
         if isinstance(exc, getattr(drivebay, name)):
@@ -95,6 +95,11 @@ def code_of(exc: Exception) -> int:
 def _is_missing_extra(exc: Exception) -> bool:
     """Whether a feature said which extra it lacks; any other missing module is a bug."""
     return isinstance(exc, ModuleNotFoundError) and "pip install" in str(exc)
+
+
+def _is_file_trouble(exc: Exception) -> bool:
+    """Whether a file that somebody named cannot be read or written."""
+    return isinstance(exc, OSError) and exc.filename is not None
 
 
 def describe(exc: Exception) -> dict[str, Any]:
@@ -132,7 +137,11 @@ def lines_of(exc: Exception) -> list[str]:
 
 
 def _message(exc: Exception) -> str:
-    return exc.format_message() if isinstance(exc, click.ClickException) else str(exc)
+    if isinstance(exc, click.ClickException):
+        return exc.format_message()
+    if _is_file_trouble(exc) and isinstance(exc, OSError):
+        return f"{exc.filename}: {exc.strerror}"
+    return str(exc)
 
 
 def _problems(exc: Exception) -> list[dict[str, Any]]:

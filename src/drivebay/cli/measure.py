@@ -15,7 +15,7 @@ import click
 from drivebay.cli.failures import ABORTED, NothingFound, describe
 from drivebay.cli.interruption import aborting
 from drivebay.cli.output import emit, json_option
-from drivebay.cli.runs import show
+from drivebay.cli.runs import check_picture, draw, show
 from drivebay.cli.sweepview import view
 
 if TYPE_CHECKING:
@@ -99,7 +99,12 @@ def _common_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 multiple=True,
                 help="A parameter by its name; may be repeated.",
             ),
-            click.option("--plot", metavar="FILE", help="Also draw it, as PNG or SVG."),
+            click.option(
+                "--plot",
+                metavar="FILE",
+                callback=check_picture,
+                help="Also draw it: PNG, SVG or PDF by its ending.",
+            ),
         )
     ):
         function = option(function)
@@ -178,7 +183,7 @@ def _measure(
                 tell_abort(exc, as_json)
                 return ABORTED
     if plot is not None:
-        run.plot(plot)
+        draw(run, plot)
     if as_json:
         emit(run.to_dict())
     else:

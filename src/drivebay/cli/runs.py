@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,6 +11,8 @@ from drivebay.cli.output import emit, heading, json_option, table
 
 if TYPE_CHECKING:
     from drivebay import Run, RunStore
+
+_PICTURES: Final = (".png", ".svg", ".pdf")
 
 
 def _store() -> RunStore:
@@ -161,15 +163,36 @@ def export_run(name: str, kind: str | None, output: str | None, as_json: bool) -
         click.echo(f"wrote {file}")
 
 
+def check_picture(_ctx: click.Context, _param: click.Parameter, path: str | None) -> str | None:
+    """Refuse a picture file of a kind that cannot be drawn, before anything is measured."""
+    if path is not None and not path.lower().endswith(_PICTURES):
+        raise click.BadParameter(f"{path!r} must end with one of {', '.join(_PICTURES)}")
+    return path
+
+
+def draw(run: Run, path: str) -> None:
+    """Draw a run into a file; what cannot be drawn is a failure, not a bug."""
+    try:
+        run.plot(path)
+    except ValueError as exc:
+        raise click.ClickException(f"run {run.id} cannot be drawn: {exc}") from exc
+
+
 @runs.command("plot")
 @click.argument("name", metavar="[RUN]", default="last")
-@click.option("--output", "-o", metavar="FILE", help="PNG or SVG; by default RUN.png here.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    callback=check_picture,
+    help="PNG, SVG or PDF by its ending; by default RUN.png here.",
+)
 @json_option
 def plot_run(name: str, output: str | None, as_json: bool) -> None:
     """Draw a run into a picture (needs the extra [plot])."""
     run = _store().open(name)
     path = output or f"{run.id}.png"
-    run.plot(path)
+    draw(run, path)
     if as_json:
         emit({"run": run.id, "files": [path]})
     else:
