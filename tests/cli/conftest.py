@@ -65,12 +65,14 @@ def start(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Pope
     """Start a command as a process of its own; whatever still runs at the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*words: str, **options: Any) -> subprocess.Popen[str]:
+    def begin(
+        *words: str, add: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
         settings: dict[str, Any] = {
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
             "text": True,
-            "env": environment,
+            "env": environment | (add or {}),
             # A runner started in the background ignores SIGINT, and its children inherit that.
             "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         } | options

@@ -55,3 +55,54 @@ def test_ctrl_c_during_the_demo_stops_it_and_leaves_no_process(start):
     assert "aborted" in err
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.slow
+def test_two_quick_signals_still_end_the_run_in_order(start):
+    with Keithley2400Server(device=Diode()) as server:
+        running = start("measure", "iv_sweep", "--on", server.resource, *LONG, "--json")
+        server.log.wait_for("sweep_begin", count=3, timeout_s=60)
+        running.send_signal(signal.SIGINT)
+        running.send_signal(signal.SIGTERM)
+        out, _ = running.communicate(timeout=60)
+
+    with Bay() as bay:
+        assert bay.runs.open(json.loads(out)["error"]["run"]).state == "aborted"
+
+
+DEAF = """\
+import threading
+
+from drivebay.driver import ScpiDriver, method
+
+
+class Driver(ScpiDriver):
+    @method("hang")
+    def hang(self, params):
+        yield {"points": [1.0]}
+        with self.output(on=":OUTP ON", off=":OUTP OFF"):
+            threading.Event().wait(120)
+"""
+
+
+@pytest.mark.slow
+def test_a_driver_that_does_not_listen_is_left_behind_at_the_second_ctrl_c(
+    start, user_plugins, write_plugin
+):
+    write_plugin(user_plugins, "deaf", driver_source=DEAF, supported_methods=["hang"])
+    with Keithley2400Server(device=Diode(), time_scale=0) as server:
+        running = start("measure", "hang", "--on", server.resource, "--plugin", "deaf", "--json")
+        server.log.wait_for("output_on", timeout_s=60)
+        running.send_signal(signal.SIGINT)
+        server.log.wait_for("output_off", timeout_s=60)  # at once, whatever the driver does
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+
+    error = json.loads(out)["error"]
+    assert running.returncode == failures.ABORTED
+    assert "the driver did not stop" in error["message"]
+    assert "Traceback" not in err
+    with Bay() as bay:
+        run = bay.runs.open(error["run"])
+        assert run.state == "interrupted"
+        assert len(run) == 1

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
+
 import pytest
 
 from drivebay import Bay
@@ -223,3 +227,38 @@ def test_a_plot_is_drawn_on_request(drivebay, bench, tmp_path):
 
     assert done.code == failures.OK
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_on_a_terminal_the_curve_grows_and_standard_output_stays_clean(start, bench):
+    terminal, theirs = pty.openpty()
+    words = ["--start-v", "0", "--stop-v", "0.6", "--points", "301", "--compliance-a", "10mA"]
+    settings = {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+
+    running = start(
+        "measure", "iv_sweep", "--on", bench.resource, *words, stderr=theirs, add=settings
+    )
+    os.close(theirs)
+    drawn = read_terminal(terminal)
+    out = running.stdout.read()
+
+    assert running.wait(timeout=60) == failures.OK
+    assert "301/301" in drawn
+    assert "0 V" in drawn
+    assert re.search("[\u2801-\u28ff]", drawn), "no curve"
+    assert "iv_sweep  done, 301 rows" in out
+    assert "301/301" not in out
+
+
+def read_terminal(terminal: int) -> str:
+    """Everything a process writes to a terminal, until nobody has it open any more."""
+    parts = []
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # Linux says EIO at the end of a terminal
+            part = b""
+        if not part:
+            os.close(terminal)
+            return b"".join(parts).decode("utf-8")
+        parts.append(part)

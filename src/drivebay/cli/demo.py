@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import importlib.util
 import math
+import shlex
+import shutil
 import sys
 import threading
 import time
@@ -279,9 +281,25 @@ def _plot(story: Story, run: Run, output: Path | None) -> Path | None:
 def _next_commands(story: Story, run: Run) -> None:
     story.line()
     story.line(heading("Next:"))
-    program = "drivebay" if Path(sys.argv[0]).name == "drivebay" else "python -m drivebay"
+    program = how_to_call()
     for command, what in next_commands(run.id):
         story.line(f"  {program} {command:<34} {what}")
+
+
+def how_to_call() -> str:
+    """How the person at this prompt calls the command line: without activating anything."""
+    script = Path(sys.executable).with_name("drivebay")
+    if not script.exists():
+        return f"{shlex.quote(_from_here(Path(sys.executable)))} -m drivebay"
+    on_path = shutil.which("drivebay")
+    if on_path is not None and Path(on_path).absolute() == script.absolute():
+        return "drivebay"
+    return shlex.quote(_from_here(script))
+
+
+def _from_here(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def next_commands(run_id: str) -> Sequence[tuple[str, str]]:

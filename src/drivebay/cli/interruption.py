@@ -1,19 +1,23 @@
 """Ctrl-C while an instrument measures: the output goes off first, then the program ends.
 
 Promises: the first signal aborts the measurement, which ends as ``AbortedError`` with its points
-kept; a second one interrupts the program itself. The signal handler only writes one byte to a pipe,
-because a link's lock may be held by the very code it interrupts.
+kept; another one, for a driver that does not listen, makes the instrument safe and leaves. The
+signal handler only writes a byte to a pipe, because a lock of the link may be held by the very code
+it interrupts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
+
+import click
 
 if TYPE_CHECKING:
     from drivebay import Stream
@@ -22,20 +26,31 @@ if TYPE_CHECKING:
 _SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+_PATIENCE_S: Final = 2.0
+_GRACE_S: Final = 1.0
+_END: Final = b"."
 
 
 class StopRequest:
     """Whether somebody asked to stop.
 
     A request that comes before the measurement runs is heard by nobody; its reader looks here.
+
+    Attributes:
+        by: the signal's name, empty as long as nobody asked.
     """
 
-    asked = False
+    by = ""
 
 
 @contextlib.contextmanager
-def aborting(stream: Stream) -> Iterator[StopRequest]:
-    """While inside, a signal to stop aborts ``stream`` instead of killing the program."""
+def aborting(stream: Stream, give_up: Callable[[], None]) -> Iterator[StopRequest]:
+    """While inside, a signal to stop aborts ``stream`` instead of killing the program.
+
+    Args:
+        stream: the measurement.
+        give_up: called in a thread of its own when a second signal comes; does not return.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # Only the main thread may handle signals, and only it receives them.
@@ -44,14 +59,21 @@ def aborting(stream: Stream) -> Iterator[StopRequest]:
     before: dict[int, Any] = {}
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        request.asked = True
+        request.by = signal.Signals(number).name
         os.write(writer, b"x")
-        # Whoever asks twice does not want to wait for the cleanup.
-        signal.signal(number, signal.default_int_handler)
 
     def wait() -> None:
-        if os.read(reader, 1) == b"x":
-            stream.abort()
+        if os.read(reader, 1) == _END:
+            return
+        stream.abort(request.by)
+        if not select.select([reader], [], [], _PATIENCE_S)[0]:
+            click.echo("waiting for the driver to stop; once more Ctrl-C gives up on it", err=True)
+        if os.read(reader, 1) == _END:
+            return
+        # Two quick signals are one wish: an orderly end that is under way may finish.
+        if select.select([reader], [], [], _GRACE_S)[0] and os.read(reader, 1) == _END:
+            return
+        give_up()
 
     waiting = threading.Thread(target=wait, name="drivebay-abort", daemon=True)
     waiting.start()
@@ -62,7 +84,7 @@ def aborting(stream: Stream) -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.write(writer, b".")
+        os.write(writer, _END)
         waiting.join()
         os.close(reader)
         os.close(writer)

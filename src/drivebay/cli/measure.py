@@ -7,6 +7,8 @@ everybody's are, in the core, so that all problems are told at once.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +180,7 @@ def _measure(
             _require_somebody_has(bay, method)
         with bay.open(resource, plugin=plugin, config=_pairs(config) or None) as instrument:
             try:
-                run, _ = record(instrument, method, params, curve=not as_json)
+                run, _ = record(instrument, method, params, curve=not as_json, as_json=as_json)
             except Aborted as exc:
                 tell_abort(exc, as_json)
                 return ABORTED
@@ -227,6 +229,7 @@ def record(
     *,
     curve: bool = False,
     on_stderr: bool = True,
+    as_json: bool = False,
 ) -> tuple[Run, int]:
     """Measure with a view of it, and Ctrl-C as an abort; return the run and how many chunks came.
 
@@ -236,6 +239,7 @@ def record(
         params: its parameters.
         curve: draw the points as they come.
         on_stderr: where to show it; standard output otherwise. Only a terminal shows anything.
+        as_json: tell on standard output, as JSON, when a driver had to be given up.
 
     Raises:
         Aborted: it was stopped; the output is off and the points are kept.
@@ -245,13 +249,27 @@ def record(
 
     stream = instrument.stream(method, **params)
     chunks = 0
+
+    def give_up() -> None:
+        safe = instrument.make_safe().verified
+        cause = AbortedError("the driver did not stop; the program left it behind")
+        cause.run_id = stream.run.id
+        tell_abort(Aborted(stream.run, safe, cause), as_json)
+        if sys.stderr.isatty():
+            click.echo("\x1b[?25h", err=True, nl=False)  # the live view hides the cursor
+        # The driver's thread cannot be ended and would keep the interpreter from ending.
+        os._exit(ABORTED)
+
     try:
-        with aborting(stream) as stop, view(stream, curve=curve, on_stderr=on_stderr) as shown:
+        with (
+            aborting(stream, give_up) as stop,
+            view(stream, curve=curve, on_stderr=on_stderr) as shown,
+        ):
             for chunk in stream:
                 chunks += 1
                 shown.add(chunk)
-                if stop.asked:
-                    stream.abort()
+                if stop.by:
+                    stream.abort(stop.by)
     except AbortedError as exc:
         # Once more, and with its answer: the person who pressed Ctrl-C should be told.
         report = instrument.make_safe()
