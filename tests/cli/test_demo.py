@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,6 +66,12 @@ def test_the_demo_finds_sweeps_fits_and_keeps(process):
         assert run.id in done.out
         assert len(run) == 161
         assert run.path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    # The commands to try next can be typed as they are printed.
+    program = re.search(rf"^  (.+) runs show {run.id} ", done.out, re.M)[1]
+    shown = subprocess.run(
+        f"{program} runs show {run.id}", shell=True, capture_output=True, text=True, check=False
+    )
+    assert f"{run.id}  iv_sweep  done, 161 rows" in shown.stdout, shown.stderr
 
 
 def test_the_fit_agrees_with_the_simulated_diode_and_the_plot_goes_where_told(process, tmp_path):
@@ -137,8 +146,6 @@ def test_a_simulator_that_does_not_start_is_told_as_such(environment):
 
 
 def test_the_simulator_ends_with_the_program_that_started_it(environment):
-    import subprocess
-
     program = (
         "import json, os\n"
         "from drivebay.cli.bench import simulated_2400\n"
@@ -156,9 +163,6 @@ def test_the_simulator_ends_with_the_program_that_started_it(environment):
     pid = int(done.stdout)
 
     # Nobody's child now: a descriptor of the process becomes readable when it ends.
-    import os
-    import select
-
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

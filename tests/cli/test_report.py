@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socketserver
+import threading
 
 import pytest
 
@@ -87,6 +89,38 @@ def test_without_a_name_the_file_is_called_after_the_model(drivebay, bench, tmp_
     names = sorted(each.name for each in tmp_path.iterdir())
     assert [name.split(".")[-1] for name in names] == ["json", "md"]
     assert all(name.startswith("drivebay-report-model-2400-") for name in names)
+
+
+class Terse(socketserver.StreamRequestHandler):
+    """An instrument that knows who it is and keeps silent at everything else."""
+
+    def handle(self):
+        for line in self.rfile:
+            if line.strip() == b"*IDN?":
+                self.wfile.write(b"ACME,MODEL 1,7,1.0\n")
+
+
+@pytest.fixture
+def terse():
+    """The address of an instrument that answers ``*IDN?`` only."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Terse) as server:
+        server.daemon_threads = True
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        yield f"TCPIP::127.0.0.1::{server.server_address[1]}::SOCKET"
+        server.shutdown()
+        serving.join()
+
+
+def test_a_query_that_is_not_answered_is_told_and_asked_once(terse):
+    found = reports.examine(terse, timeout_s=0.1)
+
+    assert found["idn"] == "ACME,MODEL 1,7,1.0"
+    assert set(found["unanswered"]) == set(reports.ALLOWED) - {"*IDN?"}
+    assert all(count == 1 for query, count in found["sent"].items() if query != "*IDN?")
+    assert found["round_trip_ms"]["count"] == reports.ROUNDS
+    assert found["plugin"]["name"] is None
+    assert "did not answer" in reports.as_markdown(found)
 
 
 def test_where_nobody_listens_there_is_no_report(drivebay, tmp_path):

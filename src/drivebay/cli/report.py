@@ -50,7 +50,7 @@ class Questions:
             return None  # Some instruments beep, or fall silent, at a query they do not know.
         self.sent[query] = self.sent.get(query, 0) + 1
         try:
-            return self._link.query(query, timeout_s=_TIMEOUT_S).strip()
+            return self._link.query(query).strip()
         except LinkError as exc:
             self.unanswered[query] = f"{type(exc).__name__}: {exc}"
             return None
@@ -99,8 +99,12 @@ def report(resource: str, output: Path | None, as_json: bool) -> None:
     click.echo("Read them, then send them back in an issue. The serial number is in them.")
 
 
-def examine(resource: str) -> dict[str, Any]:
+def examine(resource: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     """Ask an instrument everything on the list; the report as plain data.
+
+    Args:
+        resource: its address.
+        timeout_s: how long to wait for each answer; a query without one is not asked again.
 
     Raises:
         ResourceError: the address is not one.
@@ -109,7 +113,7 @@ def examine(resource: str) -> dict[str, Any]:
     from drivebay.driver import open_link
 
     opening_s = time.monotonic()
-    with open_link(resource, timeout_s=_TIMEOUT_S) as link:
+    with open_link(resource, timeout_s=timeout_s) as link:
         opened_s = time.monotonic()
         questions = Questions(link)
         idn = questions.ask("*IDN?")
