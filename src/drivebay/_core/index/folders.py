@@ -28,14 +28,15 @@ def searched_folders(roots: Iterable[str], plugins: Collection[str]) -> set[str]
     """
     found: set[str] = set()
     for root in roots:
-        pending = [(root, 1)] if os.path.isdir(root) else []
+        pending = [(root, 1)] if root not in plugins and os.path.isdir(root) else []
         left = MAX_FOLDERS
         while pending and left >= 0:
             folder, depth = pending.pop()
-            if folder in plugins or os.path.exists(os.path.join(folder, MANIFEST)):
-                continue
             left -= 1
+            # One with a manifest that is not known came after the last look: it is searched too.
             found.add(folder)
+            if os.path.exists(os.path.join(folder, MANIFEST)):
+                continue
             below = _folders_in(folder, plugins) if depth <= MAX_DEPTH else []
             pending.extend((each, depth + 1) for each in below)
     return found

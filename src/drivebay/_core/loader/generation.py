@@ -189,8 +189,10 @@ class _ModuleLoader(importlib.abc.Loader):
             try:
                 code = compile(self.stage.sources[self.name], path, "exec", dont_inherit=True)
                 exec(code, module.__dict__)
-            except BaseException:
+            except BaseException as exc:
                 del self.stage.modules[module.__name__]
+                if isinstance(exc, SyntaxError) and not exc.filename:
+                    exc.filename = path  # a null byte is reported without its place
                 raise
 
     def get_source(self, fullname: str) -> str | None:
@@ -367,7 +369,8 @@ def _import_error(stage: Stage, exc: BaseException) -> LoadError:
     text = "".join(traceback.format_exception(exc))
     if isinstance(exc, SyntaxError):
         file = os.path.basename(exc.filename or "")
-        message = f"{type(exc).__name__}: {exc.msg} ({file}:{exc.lineno}:{exc.offset})"
+        place = f":{exc.lineno}:{exc.offset}" if exc.lineno else ""
+        message = f"{type(exc).__name__}: {exc.msg} ({file}{place})"
         return LoadError(message, plugin=stage.plan.name, traceback=text)
     if isinstance(exc, SystemExit):
         what = f"called sys.exit({exc.code!r}) while it was imported"

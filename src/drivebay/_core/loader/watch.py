@@ -231,8 +231,6 @@ class WatchfilesWatch:
             if not folders:
                 self._again.wait()
                 continue
-            # Between two watches an edit could slip by, so a new set of folders means: look at all.
-            self._on_change((), True)
             try:
                 self._follow(folders)
             except FileNotFoundError:
@@ -248,15 +246,19 @@ class WatchfilesWatch:
             recursive=False,
             debounce=20,
             step=5,
-            rust_timeout=200,
+            rust_timeout=100,
             yield_on_timeout=True,
             stop_event=self._stop,
             raise_interrupt=False,
         )
+        # Between two watches an edit could slip by. The first news, if only that nothing happened
+        # for a while, comes from a watch that is in place: now look at everything once.
+        anything = True
         for batch in changes:
             changed = {_news(path) for _, path in batch} - {""}
-            if changed:
-                self._on_change(changed, False)
+            if changed or anything:
+                self._on_change(changed, anything)
+            anything = False
             if self._again.is_set():
                 return
 

@@ -35,7 +35,8 @@ class Watcher:
         self._homes: dict[str, set[str]] = {}
         self._searched: set[str] = set()
         self._watch = folder_watch(self._changed)
-        self._cover(None)
+        self._looked = True
+        self._cover(())
         self._watch.start()
         self._running = True
 
@@ -79,8 +80,7 @@ class Watcher:
 
     def _look(self) -> None:
         self._manager.discover_plugins()
-        self._homes.clear()
-        self._searched.clear()
+        self._looked = True
 
     def _touched(self, paths: Collection[str], anything: bool) -> list[str]:
         records = self._manager.snapshot.catalog.records
@@ -94,24 +94,26 @@ class Watcher:
             if record.home in folders or not folders.isdisjoint(self._homes.get(key, ()))
         ]
 
-    def _cover(self, names: Collection[str] | None) -> bool:
+    def _cover(self, names: Collection[str]) -> bool:
         """Watch what there is now; tell whether anything is watched that was not before.
 
         Args:
-            names: the plugins whose folders may be others than before, None for all.
+            names: the plugins whose folders may be others than before; after a look, all.
         """
         snapshot = self._manager.snapshot
-        if not self._searched:
+        if self._looked:
+            self._homes = {}
             roots = [str(root) for root in self._manager.plugin_dirs]
             homes = {record.home for record in snapshot.catalog.records.values()}
             self._searched = searched_folders(roots, homes)
         for key, record in snapshot.catalog.records.items():
-            if key in self._homes and names is not None and record.name not in names:
+            if key in self._homes and record.name not in names:
                 continue
             state = snapshot.states[key]
             # Of a plugin nobody has loaded only the manifest matters.
             used = state.generation is not None or state.status is PluginStatus.ERROR
             self._homes[key] = folders_of(plan_for(record)) if used else {record.home}
+        self._looked = False
         wanted = self._searched.union(*self._homes.values())
         added, failed = self._watch.cover(wanted)
         if failed and failed != self.unwatched:
