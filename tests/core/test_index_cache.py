@@ -258,3 +258,4 @@ def test_a_tree_that_changes_at_random_is_the_same_with_and_without_the_cache(
         warm = found(root)
 
         assert answers(manager) == answers(warm) == answers(fresh)
+        assert list(manager.plugins) == list(warm.plugins) == list(fresh.plugins)

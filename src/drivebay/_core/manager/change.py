@@ -65,7 +65,8 @@ class Change:
             for key, state in old.states.items()
             if state is not DISCOVERED and state.generation is not None
         }
-        for record in found:
+        rest = self._not_as_it_was(found)
+        for record in rest:
             # A broken manifest may have lost its name, but it is still the file it was.
             manifest = not record.claim.ok and not record.path.endswith(".py")
             served = serving.get(record.path) if manifest else None
@@ -73,18 +74,48 @@ class Change:
                 self._broken_while_serving(served, record)
             else:
                 self._one(record, before.get(record.key))
+        if rest:
+            self._in_order_of(found)
         for key, record in before.items():
             if key not in self.states:
                 self.events.append(("removed", record.name, ""))
                 self._retire(old.states[key])
 
+    def _not_as_it_was(self, found: list[Record]) -> list[Record]:
+        """Settle the usual cases, new or unchanged, and return the rest.
+
+        One loop without calls: it runs over every plugin there is at every look.
+        """
+        before, was, disabled = self._old.catalog.records, self._old.states, self._disabled
+        records, states, events, rest = self.records, self.states, self.events, []
+        for record in found:
+            claim = record.claim
+            key = claim.key
+            previous = before.get(key)
+            if previous is None:
+                if not claim.ok or key in disabled:
+                    rest.append(record)
+                    continue
+                states[key] = DISCOVERED
+                events.append(("discovered", claim.name, ""))
+            else:
+                state = was[key]
+                if previous.claim != claim or previous.path != record.path or state.rejected:
+                    rest.append(record)
+                    continue
+                states[key] = state
+            records.append(record)
+        return rest
+
+    def _in_order_of(self, found: list[Record]) -> None:
+        # A plugin that kept an older manifest may go by another name than the one just found.
+        by_path = {record.path: place for place, record in enumerate(found)}
+        by_name = {(record.path, record.key): place for place, record in enumerate(found)}
+        self.records.sort(key=lambda r: by_name.get((r.path, r.key), by_path[r.path]))
+
     def _one(self, record: Record, previous: Record | None) -> None:
         key = record.key
         self.records.append(record)
-        if previous is None and record.claim.ok and key not in self._disabled:
-            self.states[key] = DISCOVERED
-            self.events.append(("discovered", record.claim.name, ""))
-            return
         if previous is None:
             state = self.states[key] = first_state(record, self._disabled)
             kind = "discovered" if record.claim.ok else "load_failed"
@@ -94,7 +125,7 @@ class Change:
             return
         old = self._old.states[key]
         if previous.claim == record.claim and previous.path == record.path:
-            self.states[key] = old if old.rejected is None else _mended(record, old)
+            self.states[key] = _mended(record, old)
             return
         first = first_state(record, self._disabled)
         if old.generation is None or first.status is PluginStatus.DISABLED:
