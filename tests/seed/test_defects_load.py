@@ -319,7 +319,7 @@ def test_a_broken_manifest_leaves_the_old_one_in_service_and_says_so(
         assert info.degraded
         assert info.diagnostics
         assert "plugin.yaml" in (info.error_message or "")
-        assert measured(manager) == 1 or measured(manager) == [1.0, 2.0]
+        assert measured(manager) == [1.0, 2.0]
         assert manager.find_driver_for_model("Model 1") == "acme"
         assert manager.find_drivers_for_method("answer") == ["acme"]
     assert "unknown key 'colour'" in caplog.text
