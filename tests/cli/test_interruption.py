@@ -81,6 +81,7 @@ class Driver(ScpiDriver):
     def hang(self, params):
         yield {"points": [1.0]}
         with self.output(on=":OUTP ON", off=":OUTP OFF"):
+            self.link.write(":SOUR:VOLT 0.1")  # past everything that would tell it of an abort
             threading.Event().wait(120)
 """
 
@@ -92,7 +93,7 @@ def test_a_driver_that_does_not_listen_is_left_behind_at_the_second_ctrl_c(
     write_plugin(user_plugins, "deaf", driver_source=DEAF, supported_methods=["hang"])
     with Keithley2400Server(device=Diode(), time_scale=0) as server:
         running = start("measure", "hang", "--on", server.resource, "--plugin", "deaf", "--json")
-        server.log.wait_for("output_on", timeout_s=60)
+        server.log.wait_for("level", timeout_s=60)
         running.send_signal(signal.SIGINT)
         server.log.wait_for("output_off", timeout_s=60)  # at once, whatever the driver does
         running.send_signal(signal.SIGINT)
