@@ -184,17 +184,20 @@ class InotifyWatch:
             path = os.path.join(folder, name)
             if gone or mask & _IN_ISDIR:
                 changed.add(folder)
-            elif name.endswith(RELEVANT_SUFFIXES) and not (mask & _IN_CREATE and _unlinked(path)):
+            elif name.endswith(RELEVANT_SUFFIXES) and not (mask & _IN_CREATE and _is_new(path)):
                 changed.add(path)
 
 
-def _unlinked(path: str) -> bool:
-    """Tell a file that is being written from a link: only the first will be closed afterwards."""
+def _is_new(path: str) -> bool:
+    """Tell a file that is about to be written, and closed, from one that was linked into place.
+
+    The count of links would not do: a save may link a file and drop its other name at once.
+    """
     try:
         entry = os.lstat(path)
     except OSError:
         return True
-    return stat.S_ISREG(entry.st_mode) and entry.st_nlink == 1
+    return stat.S_ISREG(entry.st_mode) and entry.st_size == 0
 
 
 class WatchfilesWatch:
