@@ -371,7 +371,7 @@ def test_raw_commands_reach_the_instrument_and_the_transcript(bay, server):
 def test_make_safe_turns_every_output_off_and_says_so(bay, server):
     smu = bay.open(server.resource)
     smu.write(":OUTP ON")
-    assert server.instrument.output_on
+    server.log.wait_for("output_on")
 
     report = bay.make_safe()[smu.resource]
 

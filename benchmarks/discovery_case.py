@@ -1,0 +1,79 @@
+"""One way of discovering a tree, in this fresh process; prints seconds as JSON.
+
+The clock runs around the discovery alone: imports are not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def drivebay(root: str) -> int:
+    from drivebay import PluginManager
+
+    global started
+    started = time.perf_counter()
+    return len(PluginManager([Path(root)]).discover_plugins())
+
+
+def scan_and_stat(root: str) -> int:
+    """The least a plain-Python program can do: list the root, stat every manifest."""
+    count = 0
+    with os.scandir(root) as entries:
+        for entry in entries:
+            os.stat(f"{root}/{entry.name}/plugin.yaml")
+            count += 1
+    return count
+
+
+def walk_and_stat(root: str) -> int:
+    """A plain walk of the tree with a stat of every file."""
+    count = 0
+    for folder, _, files in os.walk(root):
+        for name in files:
+            os.stat(os.path.join(folder, name))
+            count += name == "plugin.yaml"
+    return count
+
+
+def seed(root: str) -> int:
+    """What the original platform does: rglob, yaml.safe_load, a dataclass from the mapping."""
+    import yaml
+
+    from drivebay import PluginMetadata
+
+    global started
+    started = time.perf_counter()
+    plugins: dict[str, Any] = {}
+    for file in Path(root).rglob("plugin.yaml"):
+        with open(file) as handle:
+            data = yaml.safe_load(handle)
+        metadata = PluginMetadata(**data)
+        if metadata.name not in plugins:
+            plugins[metadata.name] = metadata
+    return len(plugins)
+
+
+def npe2(root: str) -> int:
+    from npe2 import PluginManager, PluginManifest
+
+    global started
+    started = time.perf_counter()
+    manager = PluginManager()
+    for file in sorted(Path(root).glob("*/napari.yaml")):
+        manager.register(PluginManifest.from_file(file))
+    return len(list(manager.iter_manifests()))
+
+
+started = 0.0
+
+if __name__ == "__main__":
+    case, tree = sys.argv[1:3]
+    started = time.perf_counter()
+    found = globals()[case](tree)
+    print(json.dumps({"seconds": time.perf_counter() - started, "found": found}))
