@@ -76,6 +76,18 @@ contracts: $(VENV)/.dev  ## Which module may import which
 soak: $(VENV)/.dev  ## The property tests with 5,000 examples each
 	HYPOTHESIS_PROFILE=soak $(PYTHON) -m pytest $(PYTEST_ARGS)
 
+# The peers live in an environment of their own, so that they never meet the tests.
+BENCH := .venv-bench
+$(BENCH)/.ready: pyproject.toml constraints.txt | $(VENV)/.uv
+	@test -x $(BENCH)/bin/python || $(PY) -m venv $(BENCH)
+	@$(PYTHON) -m uv pip install --quiet --python $(BENCH)/bin/python -c constraints.txt \
+		-e '.[all]' npe2 pymeasure jsonschema
+	@touch $@
+
+.PHONY: bench
+bench: $(BENCH)/.ready  ## Measure beside limits and peers; writes docs/reference/performance.md
+	$(BENCH)/bin/python benchmarks/run.py
+
 docs-reference: $(VENV)/.dev  ## Write the generated pages of docs/reference anew
 	$(PYTHON) docs/generate.py
 
@@ -83,6 +95,6 @@ docs: $(VENV)/.docs  ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 clean:  ## Remove everything that was made here
-	rm -rf $(VENV) build dist site htmlcov .coverage .hypothesis .import_linter_cache \
+	rm -rf $(VENV) $(BENCH) build dist site htmlcov .coverage .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

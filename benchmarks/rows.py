@@ -1,4 +1,4 @@
-"""What a benchmark says: one quantity, beside its limit and its peers, against what it must reach."""
+"""What a benchmark says: one quantity beside its limit and peers, against what it must reach."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ class Row:
 
     def line(self) -> str:
         verdict = {True: "yes", False: "**no**", None: "not measured"}[self.met]
-        cells = (self.quantity, self.figure, self.beside, self.ratio, self.must, verdict, self.script)
+        cells = (
+            self.quantity,
+            self.figure,
+            self.beside,
+            self.ratio,
+            self.must,
+            verdict,
+            self.script,
+        )
         return "| " + " | ".join(cells) + " |"
 
 

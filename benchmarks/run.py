@@ -24,11 +24,11 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "performance.md"
 HEAD = """\
 # Performance
 
-Written by `make bench`; every figure is from one run on one machine, beside its limit and its peers
-in the same run, so **read the ratios**. Cases run in turns, figures are medians over the turns,
-discovery and import are fresh processes. What is measured and how is in the script of each row. The
-instrument is simulated and has no integration time where a row says nothing else: such a row is the
-cost of the software, not of a measurement.
+Written by `make bench`; every figure is from one run on one machine, beside its limit and its
+peers in the same run, so **read the ratios**. Cases run in turns, figures are medians over the
+turns, discovery and import are fresh processes. What is measured and how is in the script of each
+row. The instrument is simulated and has no integration time where a row says nothing else: such a
+row is the cost of the software, not of a measurement.
 
 {machine}
 
@@ -38,10 +38,10 @@ cost of the software, not of a measurement.
 
 TAIL = """
 "Walk + stat" is what a plain-Python program pays to look at every manifest: listing the folder and
-one `os.stat` each is the least it can do, `os.walk` with a stat of every file the usual way. The seed
-row is the original platform's algorithm (`rglob`, `yaml.safe_load`, a dataclass), written down in
-`benchmarks/discovery_case.py`. Edits are watched with inotify directly because watchfiles answers
-after its polling step and drops the kernel's overflow event.
+one `os.stat` each is the least it can do, `os.walk` with a stat of every file the usual way. The
+seed row is the original platform's algorithm (`rglob`, `yaml.safe_load`, a dataclass), written down
+in `benchmarks/discovery_case.py`. Edits are watched with inotify directly because watchfiles
+answers after its polling step and drops the kernel's overflow event.
 """
 
 

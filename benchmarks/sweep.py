@@ -1,4 +1,4 @@
-"""Rows of the first instrument: sweeps on the simulated 2400, which runs in a process of its own."""
+"""Rows of the first instrument: sweeps on the simulated 2400, a process of its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def simulator(work: Path, *options: str) -> Iterator[Simulator]:
     log = work / f"sim-{time.monotonic_ns()}.jsonl"
     command = [sys.executable, "-m", "drivebay.sim", "keithley2400", "--log", str(log), *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     try:
         ready = json.loads(process.stdout.readline())
         yield Simulator(ready["resource"], ready["port"], log)
@@ -80,9 +81,7 @@ def _pymeasure(resource: str, points: int) -> float | None:
         return None
     from pymeasure.instruments.keithley import Keithley2400
 
-    smu = Keithley2400(
-        resource, visa_library="@py", read_termination="\n", write_termination="\n"
-    )
+    smu = Keithley2400(resource, visa_library="@py", read_termination="\n", write_termination="\n")
     visa = smu.adapter.connection
     visa.visalib.sessions[visa.session].interface.setsockopt(
         socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
@@ -113,7 +112,7 @@ def fast_sweep(work: Path, quick: bool) -> list[Row]:
 
     points = 101 if quick else POINTS
     params = {"start_v": 0, "stop_v": 0.8, "points": points, "compliance_a": 0.1, "nplc": 0.01}
-    with simulator(work, "--time-scale", "0", "--log-traffic") as sim:
+    with simulator(work, "--time-scale", "0", "--log-traffic") as sim:  # noqa: SIM117
         with Bay(home=work / "bay") as bay, bay.open(sim.resource) as smu:
 
             def own() -> float:

@@ -59,6 +59,25 @@ def per_call(function: Callable[[], Any], calls: int) -> Callable[[], float]:
     return case
 
 
+def per_question(
+    function: Callable[[str], Any], questions: list[str], calls: int
+) -> Callable[[], float]:
+    """A case that asks many different questions, the bare loop over them included."""
+    asked = (questions * (calls // len(questions) + 1))[:calls]
+
+    def case() -> float:
+        gc.disable()
+        try:
+            started = time.perf_counter()
+            for question in asked:
+                function(question)
+            return (time.perf_counter() - started) / calls
+        finally:
+            gc.enable()
+
+    return case
+
+
 def child(*arguments: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run a script in a fresh interpreter and return the JSON of its last line.
 
@@ -86,7 +105,7 @@ def whole_process(code: str) -> Callable[[], float]:
 
 
 def machine_loop_ns() -> float:
-    """Nanoseconds of one turn of an empty loop with a dictionary look-up: this machine's speed now."""
+    """Nanoseconds of a dictionary look-up through a lambda: this machine's speed now."""
     table = {"key": 1}
     get = table.get
     best = min(per_call(lambda: get("key"), 200_000)() for _ in range(5))

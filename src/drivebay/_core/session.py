@@ -237,4 +237,4 @@ def ranges_for(metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
     if not matching:
         return None
     limits = max(matching, key=lambda pair: pair[0])[1]
-    return {**limits, "source": f"{metadata.name} {metadata.version}, model {model}"}
+    return {**limits, "source": f"{metadata.name} {metadata.version}, model {wanted.upper()}"}

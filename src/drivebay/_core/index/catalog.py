@@ -34,6 +34,7 @@ _MAKER_ALIASES: Final = {
     "hp": "keysight",
     "agilent": "keysight",
     "rohde schwarz": "rohde&schwarz",
+    "rohde & schwarz": "rohde&schwarz",
     "rohdeschwarz": "rohde&schwarz",
 }
 
