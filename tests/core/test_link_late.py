@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -485,5 +486,63 @@ def test_a_command_after_a_reopen_that_did_not_succeed_tries_again():
             server.noticed.set()
             link.write(":OUTP OFF")
             assert link.reopened == 1
+    finally:
+        server.close()
+
+
+class Turnstile:
+    """Takes every connection and resets it at once while it thinks that the old one is there."""
+
+    RESETS = 3
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.resource = f"TCPIP::127.0.0.1::{self.listener.getsockname()[1]}::SOCKET"
+        self.turned_away = 0
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        first, _ = self.listener.accept()
+        self._serve(first)
+        for _ in range(self.RESETS):
+            refused, _ = self.listener.accept()
+            refused.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            refused.close()
+            self.turned_away += 1
+        second, _ = self.listener.accept()
+        self._serve(second)
+
+    @staticmethod
+    def _serve(peer: socket.socket) -> None:
+        """Answer everything but VOLT?, until the peer is gone."""
+        with peer, peer.makefile("rb") as lines:
+            try:
+                for line in lines:
+                    if line.startswith(b"*IDN?"):
+                        peer.sendall(b"ACME,ONE,1,1\n")
+                    elif b"?" in line and not line.startswith(b"VOLT?"):
+                        peer.sendall(b"fine\n")
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self.listener.close()
+        self.thread.join(LONG_S)
+
+
+@pytest.mark.usefixtures("quick_drain")
+def test_a_connection_that_is_taken_and_reset_at_once_is_tried_again():
+    server = Turnstile()
+    try:
+        with open_link(server.resource, timeout_s=LONG_S) as link:
+            assert link.query("*IDN?") == "ACME,ONE,1,1"
+            with pytest.raises(LinkTimeoutError):
+                link.query("VOLT?", timeout_s=0.05)
+
+            assert link.query("CURR?") == "fine"
+
+            assert server.turned_away == Turnstile.RESETS
+            assert not link.closed
     finally:
         server.close()

@@ -38,6 +38,7 @@ QUIET_S = 0.05
 
 MAX_TIMEOUT_S = 86_400.0
 
+_REOPEN_PAUSE_S = 0.01  # the first of several, each twice the one before
 _TRANSCRIPT_ENTRIES = 2000
 _TRANSCRIPT_BYTES = 4096
 
@@ -108,6 +109,7 @@ class Link(ABC):
         self._skip_end = False  # a block was read whole, its terminator may still be on the way
         self._asking = ""
         self._gone = ""  # why this link can never be used again
+        self._closing = False  # its owner closed it: no reopening brings it back
         self._check_timeout(timeout_s)
 
     # -- what a channel supplies ------------------------------------------------------------------
@@ -226,6 +228,7 @@ class Link(ABC):
 
     def close(self) -> None:
         """Close the channel; a query that waits in another thread ends with LinkLostError."""
+        self._closing = True
         self._gone = self._gone or "is closed"
         self._shut()
 
@@ -583,27 +586,53 @@ class Link(ABC):
         """Make the channel new and see that the same instrument is at its end."""
         self._enter(self._writes, deadline, "reopen")
         try:
-            try:
-                self._reconnect(deadline)
-            except LinkOpenError as exc:
-                # The old channel is gone and the new one is not there: the next operation,
-                # whatever it is, starts here again.
-                self._ledger.cut_off("the channel is closed for reopening")
-                raise LinkLostError(
-                    f"{self.resource} could not be reopened in time: {exc}",
-                    resource=self.resource,
-                    command=self._asking,
-                ) from exc
-            self.reopened += 1
-            self._buffer.clear()
-            self._ended = self._skip_end = False
-            self._ledger.reset()
-            if self.identity is not None:
-                self._compare_identity(self.identity, deadline)
+            pause = _REOPEN_PAUSE_S
+            while not self._made_new(deadline, pause):
+                time.sleep(pause)
+                pause *= 2
         finally:
             self._writes.release()
 
-    def _compare_identity(self, before: str, deadline: float) -> None:
+    def _made_new(self, deadline: float, pause: float) -> bool:
+        """Reopen once; False if the new channel broke at once and there is time to try again.
+
+        An instrument that serves one connection takes the new one and resets it while it has not
+        noticed that the old one ended.
+        """
+        try:
+            self._reconnect(deadline)
+        except LinkOpenError as exc:
+            # The old channel is gone and the new one is not there: the next operation,
+            # whatever it is, starts here again.
+            self._ledger.cut_off("the channel is closed for reopening")
+            raise LinkLostError(
+                f"{self.resource} could not be reopened in time: {exc}",
+                resource=self.resource,
+                command=self._asking,
+            ) from exc
+        self.reopened += 1
+        self._buffer.clear()
+        self._ended = self._skip_end = False
+        self._ledger.reset()
+        if self.identity is None:
+            return True
+        try:
+            now = self._asked_identity(deadline)
+        except LinkLostError:
+            # Only the new channel is lost, so the next operation may start here again.
+            self._gone = ""
+            if self._closing:
+                self._gone = "is closed"
+                raise
+            self._ledger.cut_off("the new channel broke at once")
+            if self._clock() + pause >= deadline:
+                raise
+            return False
+        if not self.identity_check(self.identity, now):
+            self._lose(f"was reopened and {now!r} answers where {self.identity!r} was")
+        return True
+
+    def _asked_identity(self, deadline: float) -> str:
         self._put_now(self._message("*IDN?"), deadline, "*IDN?")
         try:
             now = self._text(self._take_line(deadline), "*IDN?")
@@ -611,5 +640,4 @@ class Link(ABC):
             self._ledger.cut_off("who answers after a reopen is not known")
             raise
         self._ledger.answered()
-        if not self.identity_check(before, now):
-            self._lose(f"was reopened and {now!r} answers where {before!r} was")
+        return now

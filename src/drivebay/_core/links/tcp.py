@@ -22,6 +22,7 @@ _CHUNK = 65_536
 _SLACK_S = 0.005  # so much late a read may end: one timeout then serves many like it
 _RETRY_FIRST_S = 0.01
 _RETRY_MOST_S = 0.25
+_LEAVE_S = 0.25
 _HANG_UP = (
     getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 )
@@ -102,8 +103,11 @@ class TcpLink(Link):
     def _reconnect(self, deadline: float) -> None:
         """Close, then connect again: an instrument may serve one connection only.
 
-        It may take a while to notice the close, so a refusal is tried again until the deadline.
+        It may take a while to notice the close: it is given time to close its own side, and a
+        refusal is tried again until the deadline.
         """
+        if not self._ledger.torn:
+            self._take_leave(deadline)
         self._shut(reset=self._ledger.torn)
         pause = _RETRY_FIRST_S
         while True:
@@ -117,6 +121,24 @@ class TcpLink(Link):
                 pause = min(2 * pause, _RETRY_MOST_S)
             else:
                 return
+
+    def _take_leave(self, deadline: float) -> None:
+        """Say that nothing more comes, and wait a little for the instrument to say the same.
+
+        One that serves a single connection would take the new one and reset it at once while it
+        still has the old one. The write lock is held.
+        """
+        writer = self._writer
+        if writer is None:
+            return
+        wait_s = min(_LEAVE_S, (deadline - self._clock()) / 2)
+        try:
+            with self._in_send:
+                writer.shutdown(socket.SHUT_WR)
+            if wait_s > 0:
+                self._hang_up.poll(1000 * wait_s)
+        except OSError:
+            return  # it has gone already
 
     def _shut(self, *, reset: bool = False) -> None:
         with self._sockets:
