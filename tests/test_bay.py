@@ -23,6 +23,7 @@ from drivebay import (
     PluginStateError,
     ResourceError,
 )
+from drivebay._core.links import list_resources
 from drivebay.sim import Diode, Keithley2400Server, Resistor
 
 SWEEP: dict[str, Any] = {"start_v": 0, "stop_v": 0.7, "points": 41, "compliance_a": 0.01}
@@ -99,7 +100,15 @@ def test_find_reports_an_address_where_nothing_listens_and_goes_on(bay, server):
 def test_named_addresses_are_looked_at(server, monkeypatch):
     monkeypatch.setenv("DRIVEBAY_RESOURCES", f" {server.resource} ,")
     with Bay() as bay:
-        assert server.resource in bay.addresses(network=False)
+        assert server.resource in bay.addresses()
+
+
+def test_a_search_sends_nothing_to_serial_ports_or_the_network_unless_it_is_asked_to(bay):
+    own = set(list_resources(network=False))
+    serial = {text for text in own if text.startswith("ASRL")}
+
+    assert set(bay.addresses()) == own - serial
+    assert set(bay.addresses(serial=True)) == own
 
 
 def test_a_sweep_becomes_a_run_that_can_be_read_again(bay, server, home):

@@ -33,7 +33,7 @@ def test_find_sends_nothing_but_the_question_who_it_is(drivebay, bench):
 def test_find_looks_where_the_environment_says(drivebay, bench, monkeypatch):
     monkeypatch.setenv("DRIVEBAY_RESOURCES", bench.resource)
 
-    done = drivebay("find", "--local", "--json")
+    done = drivebay("find", "--json")
 
     assert bench.resource in [each["resource"] for each in done.json]
 

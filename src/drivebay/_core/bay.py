@@ -113,29 +113,42 @@ class Bay:
 
     # -- instruments -------------------------------------------------------------------------
 
-    def addresses(self, *, network: bool = True) -> list[str]:
+    def addresses(self, *, network: bool = False, serial: bool = False) -> list[str]:
         """Return the addresses to look at: ``DRIVEBAY_RESOURCES`` and what VISA finds.
+
+        By default nothing is sent to anything that is not known to be an instrument.
 
         Args:
             network: also search the local network, which sends broadcasts and takes seconds.
+            serial: also every serial port of the machine; what hangs there, a stage or a modem,
+                would be sent ``*IDN?`` by :meth:`find`.
         """
         named = [text.strip() for text in os.environ.get(RESOURCES_VARIABLE, "").split(",")]
         found = dict.fromkeys(text for text in named if text)
         try:
-            found.update(dict.fromkeys(list_resources(network=network)))
+            listed = list_resources(network=network)
+            found.update((text, None) for text in listed if serial or not _is_serial(text))
         except LinkError as exc:
             _log.warning("no search for instruments: %s", exc)
         return list(found)
 
-    def find(self, resources: Sequence[str] | None = None, *, network: bool = True) -> list[Found]:
+    def find(
+        self,
+        resources: Sequence[str] | None = None,
+        *,
+        network: bool = False,
+        serial: bool = False,
+    ) -> list[Found]:
         """Ask instruments who they are and say which plugin serves each.
 
         Args:
             resources: addresses to ask; default those of :meth:`addresses`.
             network: whether that default includes a search of the local network.
+            serial: whether it includes the serial ports.
         """
-        chosen = self.addresses(network=network) if resources is None else resources
-        return [self._look_at(text) for text in chosen]
+        if resources is None:
+            resources = self.addresses(network=network, serial=serial)
+        return [self._look_at(text) for text in resources]
 
     def _look_at(self, text: str) -> Found:
         try:
@@ -510,6 +523,13 @@ class Stream:
         if measurement.values:
             writer.add_values(measurement.values)
         writer.finish(measurement.state or "failed", measurement.reason)
+
+
+def _is_serial(text: str) -> bool:
+    try:
+        return parse_resource(text).interface == "serial"
+    except ResourceError:
+        return text.upper().startswith("ASRL")
 
 
 def _ask_identity(link: Link, *, required: bool) -> str | None:

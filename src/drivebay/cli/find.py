@@ -17,21 +17,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("resources", nargs=-1, metavar="[RESOURCE]...")
-@click.option("--local", is_flag=True, help="Do not search the network: nothing is broadcast.")
+@click.option("--network", is_flag=True, help="Search the local network too: sends broadcasts.")
+@click.option("--serial", is_flag=True, help="Ask what hangs on the serial ports too.")
 @json_option
-def find(resources: tuple[str, ...], local: bool, as_json: bool) -> int:
+def find(resources: tuple[str, ...], network: bool, serial: bool, as_json: bool) -> int:
     """Ask instruments who they are, and show which plugin serves each.
 
-    Without a RESOURCE it looks at what VISA finds (two or three seconds) and at the addresses in
-    DRIVEBAY_RESOURCES. Only `*IDN?` is sent. With --json: a list of objects with resource, idn,
-    plugin, candidates, identity and error.
+    Without a RESOURCE it looks at the addresses in DRIVEBAY_RESOURCES and at what VISA lists on
+    USB and GPIB; --network (two or three seconds) and --serial widen the search. Only `*IDN?` is
+    sent. With --json: a list of objects with resource, idn, plugin, candidates, identity and
+    error.
     """
     from drivebay import Bay
 
     with Bay() as bay:
-        if not (resources or local or as_json) and sys.stderr.isatty():
-            click.echo("looking at the buses and the network ...", err=True)
-        found = bay.find(list(resources) or None, network=not local)
+        if network and not (resources or as_json) and sys.stderr.isatty():
+            click.echo("searching the network ...", err=True)
+        found = bay.find(list(resources) or None, network=network, serial=serial)
     answered = [each for each in found if each.idn is not None]
     if as_json:
         emit([found_data(each) for each in found])
@@ -39,6 +41,7 @@ def find(resources: tuple[str, ...], local: bool, as_json: bool) -> int:
         _show_found(found)
         if not found:
             click.echo("no instrument found: VISA lists none, DRIVEBAY_RESOURCES names none")
+            click.echo("  search wider: drivebay find --network, drivebay find --serial")
             click.echo("  name one: drivebay find TCPIP::192.0.2.10::5025::SOCKET")
             click.echo("  or start a simulated one: drivebay sim keithley2400")
     return OK if answered else NOT_FOUND

@@ -126,7 +126,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         ready = {"resource": server.resource, "port": server.port}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-        if not options.ignore_stdin:
+        # A terminal is no pipe of a program that started us, and reading it stops a background job.
+        if not options.ignore_stdin and not (sys.stdin and sys.stdin.isatty()):
             threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
         stop.wait()
     finally:

@@ -261,17 +261,19 @@ class Meter:
         self, s: Settings, ranges: tuple[float, ...], is_volts: bool
     ) -> tuple[int, int]:
         """First and last range a function may use: one if it is fixed or follows the source."""
+        last = len(ranges) - 1
+
+        def place(value: float) -> int:
+            # The 1 kV range goes to 1,100 V, more than the 5 % above its name that others have.
+            return min(bisect_left(ranges, abs(value) / 1.0501), last)
+
         source, sense = (s.volt, s.sense_volt) if is_volts else (s.curr, s.sense_curr)
         if (s.function == "VOLT") == is_volts:
-            place = bisect_left(ranges, source.range / 1.0501)
-            return (0, len(ranges) - 1) if source.auto_range else (place, place)
+            return (0, last) if source.auto_range else (place(source.range),) * 2
         if not sense.auto_range:
-            place = bisect_left(ranges, sense.range / 1.0501)
-            return place, place
-        high = bisect_left(ranges, abs(sense.limit) / 1.0501)
-        return min(bisect_left(ranges, sense.lower_limit / 1.0501), high), min(
-            high, len(ranges) - 1
-        )
+            return (place(sense.range),) * 2
+        high = place(sense.limit)
+        return min(place(sense.lower_limit), high), high
 
     def _measure_auto_ohms(self, s: Settings, count: int) -> Readings:
         device = self.connected(s)
