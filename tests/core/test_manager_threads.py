@@ -31,7 +31,7 @@ def together(*jobs: Callable[[], object]) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive(), "threads wait for each other"
     return results
 
@@ -47,7 +47,8 @@ def test_readers_never_miss_a_plugin_during_two_hundred_reloads(
 
     def read() -> int:
         looks = last = 0
-        while not done.is_set():
+        # Readers that spin take the interpreter lock from the one whose work they watch.
+        while not done.wait(0.001):
             assert manager.find_driver_for_model("Model 1") == "acme"
             assert manager.find_drivers_for_method("answer") == ["acme"]
             info = manager.plugins["acme"]
