@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
-import shutil
 import statistics
 import threading
 import time
@@ -231,7 +230,7 @@ def reloading(work: Path, quick: bool) -> list[Row]:
         "supported_models: [X1]\ndriver_class: driver.Driver\n"
     )
     file = folder / "driver.py"
-    file.write_text(DRIVER.format(value=1000).replace("VALUE = 1000", "VALUE = 1000"))
+    file.write_text(DRIVER.format(value=1000))
     manager = PluginManager([folder.parent])
     manager.discover_plugins()
     manager.load_plugin("acme")
@@ -267,7 +266,7 @@ def reloading(work: Path, quick: bool) -> list[Row]:
             f"save to new code live, {saves} same-size saves 0.2 s apart",
             f"{seconds(median)} (slowest {seconds(max(times))})",
             "importlib.reload loses edits of the same size within a second "
-            "(control test in `tests/core/test_watch_reload.py`)",
+            "(control test in `tests/seed/test_defects_load.py`)",
             f"{lost} of {saves} lost",
             "<= 15 ms, 0 lost (aim 5 ms)",
             median <= 15e-3 and lost == 0,
@@ -348,8 +347,3 @@ def validation(work: Path, quick: bool) -> list[Row]:
 
 
 ALL = (discovery, look_ups, loading, reloading, importing, validation)
-
-
-def clear(folder: Path) -> None:
-    """Remove a tree of ten thousand folders."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -40,8 +40,7 @@ TAIL = """
 "Walk + stat" is what a plain-Python program pays to look at every manifest: listing the folder and
 one `os.stat` each is the least it can do, `os.walk` with a stat of every file the usual way. The
 seed row is the original platform's algorithm (`rglob`, `yaml.safe_load`, a dataclass), written down
-in `benchmarks/discovery_case.py`. Edits are watched with inotify directly because watchfiles
-answers after its polling step and drops the kernel's overflow event.
+in `benchmarks/discovery_case.py`.
 """
 
 

@@ -1,15 +1,19 @@
-"""Fixtures every test may use: a home of its own, and plugin folders written on the spot."""
+"""Fixtures every test may use: a home of its own, plugin folders written on the spot, managers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
+
+from drivebay import PluginManager
 
 # Deadlines measure this machine, not the code. `make soak` asks for the long search; the short one
 # is the same on every run, so that a red result is never the dice.
@@ -108,3 +112,61 @@ def write_plugin() -> WritePlugin:
         return folder
 
     return write
+
+
+MINIMAL = """\
+from drivebay import InstrumentDriver
+
+
+class {name}(InstrumentDriver):
+    VALUE = {value!r}
+
+    def __init__(self, resource_name, config=None):
+        self.resource_name, self.config = resource_name, dict(config or {{}})
+
+    def connect(self): return True
+    def disconnect(self): return True
+    def reset(self): pass
+    def get_identity(self): return {{"model": "Model 1"}}
+    def get_capabilities(self): return ["answer"]
+    def configure(self, method, params): pass
+    def measure(self, method, params):
+        return {{"answer": self.VALUE}}
+    def abort(self): pass
+    def get_status(self): return {{}}
+"""
+
+
+@pytest.fixture
+def driver_text() -> Callable[..., str]:
+    """Source of a whole seed-style driver; ``value`` is what it measures."""
+
+    def text(value: object = 1, name: str = "Driver", before: str = "") -> str:
+        return before + MINIMAL.format(name=name, value=value)
+
+    return text
+
+
+@pytest.fixture
+def found() -> Iterator[Callable[..., PluginManager]]:
+    """A manager over the given folders that has looked at them once."""
+    managers: list[PluginManager] = []
+
+    def make(*folders: Path, **arguments: object) -> PluginManager:
+        manager = PluginManager(plugin_dirs=list(folders), **arguments)  # type: ignore[arg-type]
+        manager.discover_plugins()
+        managers.append(manager)
+        return manager
+
+    yield make
+    for manager in managers:
+        manager.shutdown()
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A module of the host's that plugin code may ``import hook`` to be observed by the test."""
+    module = types.ModuleType("hook")
+    module.seen = []  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "hook", module)
+    return module

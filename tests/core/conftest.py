@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-import types
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from drivebay import PluginManager
 from drivebay._core.manager import PluginEvent
-
-MINIMAL = """\
-from drivebay import InstrumentDriver
-
-
-class {name}(InstrumentDriver):
-    VALUE = {value!r}
-
-    def __init__(self, resource_name, config=None):
-        self.resource_name, self.config = resource_name, dict(config or {{}})
-
-    def connect(self): return True
-    def disconnect(self): return True
-    def reset(self): pass
-    def get_identity(self): return {{"model": "Model 1"}}
-    def get_capabilities(self): return ["answer"]
-    def configure(self, method, params): pass
-    def measure(self, method, params):
-        return {{"answer": self.VALUE}}
-    def abort(self): pass
-    def get_status(self): return {{}}
-"""
 
 
 class Heard:
@@ -64,16 +39,6 @@ def heard() -> type[Heard]:
 
 
 @pytest.fixture
-def driver_text() -> Callable[..., str]:
-    """Source of a whole seed-style driver; ``value`` is what it measures."""
-
-    def text(value: object = 1, name: str = "Driver", before: str = "") -> str:
-        return before + MINIMAL.format(name=name, value=value)
-
-    return text
-
-
-@pytest.fixture
 def measured() -> Callable[..., object]:
     """What a new driver of a plugin measures."""
 
@@ -81,28 +46,3 @@ def measured() -> Callable[..., object]:
         return manager.get_driver(name, "SIM::1").measure("answer", {})["answer"]
 
     return answer
-
-
-@pytest.fixture
-def found() -> Iterator[Callable[..., PluginManager]]:
-    """A manager over the given folders that has looked at them once."""
-    managers: list[PluginManager] = []
-
-    def make(*folders: Path, **arguments: object) -> PluginManager:
-        manager = PluginManager(plugin_dirs=list(folders), **arguments)  # type: ignore[arg-type]
-        manager.discover_plugins()
-        managers.append(manager)
-        return manager
-
-    yield make
-    for manager in managers:
-        manager.shutdown()
-
-
-@pytest.fixture
-def hook(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """A module of the host's that plugin code may ``import hook`` to be observed by the test."""
-    module = types.ModuleType("hook")
-    module.seen = []  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hook", module)
-    return module

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from drivebay._core.contract.declared import declared_methods, method
 from drivebay._core.contract.interface import (
-    CONTRACT_VERSION,
     InstrumentDriver,
     Resumable,
     Streaming,
@@ -18,6 +17,7 @@ from drivebay._core.contract.interface import (
 )
 from drivebay._core.contract.readout import check_chunk, join_chunks
 from drivebay._core.contract.scpi import ScpiDriver
+from drivebay._core.index import CONTRACT_VERSION
 
 __all__ = [
     "CONTRACT_VERSION",

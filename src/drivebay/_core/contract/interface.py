@@ -18,9 +18,6 @@ from drivebay._core.manifest import PluginMetadata, metadata_from_call
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CONTRACT_VERSION = "1.0.0"
-"""Version of this contract; ``platform_version`` is compared with what a manifest asks for."""
-
 _Class = TypeVar("_Class", bound=type)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drivebay._core.manifest import PluginMetadata
 
 CONTRACT_VERSION = "1.0.0"
-"""Version of the driver contract (the seed's ``platform_version``), not of the package."""
+"""Version of the driver contract, not of the package: what ``platform_version`` is by default."""
 
 
 @lru_cache(maxsize=256)

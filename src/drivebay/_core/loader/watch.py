@@ -6,7 +6,7 @@ changed. Never waits for edits to settle (a half-written file fails to load and 
 never reads the files, never runs plugin code.
 
 Linux: inotify, spoken directly, because watchfiles polls its queue every 50 ms and drops the
-overflow event (measured in docs/reference/performance.md). Elsewhere: watchfiles.
+overflow event. How soon an edit is live is in docs/reference/performance.md. Elsewhere: watchfiles.
 """
 
 from __future__ import annotations
