@@ -15,6 +15,8 @@ exists.
     |  - LoadError                  fix the driver's code (.traceback) (RuntimeError)
     |  - ConfigError                fix the config= passed (.problems) (ValueError)
     |  - DriverError                the driver's own code raised (.traceback) (RuntimeError)
+    |     - DriverCrashedError      its process ended: mend the driver, open again (.signal)
+    |     - DriverHungError         it did not go on and was ended (.waited_s)
     + NoDriverError                 install or write a plugin for it (LookupError)
     + MethodError                   ask for a method that exists (.known) (ValueError)
     + ParameterError                fix the measurement's parameters (.problems) (ValueError)
@@ -24,6 +26,9 @@ exists.
     |  - LinkTimeoutError           wait longer or look at the instrument (TimeoutError)
     |  - LinkLostError              open again (ConnectionError)
     |  - AnswerError                the instrument answered something unreadable (ValueError)
+    + LeaseError                    wait for the holder, or take over (.holder) (RuntimeError)
+    + UnsafeError                   look at the instrument, then acknowledge (RuntimeError)
+    + ProtocolError                 run one version of Drivebay in every process (RuntimeError)
     + BusyError                     wait for the running measurement, or abort it (RuntimeError)
     + InstrumentError               the instrument refused (.entries of its queue) (RuntimeError)
     + AbortedError                  nothing: somebody asked for it (.by) (RuntimeError)
@@ -34,7 +39,7 @@ exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -169,6 +174,64 @@ class DriverError(PluginError, RuntimeError):
         self.traceback = traceback
 
 
+class DriverCrashedError(DriverError):
+    """The process a driver ran in ended without being asked to.
+
+    Attributes:
+        version: version of the plugin.
+        method: what the driver was doing, such as ``iv_sweep`` or ``connect``.
+        signal: name of the signal that ended it (``SIGSEGV``), empty when it exited by itself.
+        exit_code: its exit code, None when a signal ended it.
+        limit: the limit it went past (``memory``, ``files``), empty when none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        plugin: str,
+        resource: str = "",
+        traceback: str = "",
+        version: str = "",
+        method: str = "",
+        signal: str = "",
+        exit_code: int | None = None,
+        limit: str = "",
+    ) -> None:
+        super().__init__(message, plugin=plugin, resource=resource, traceback=traceback)
+        self.version = version
+        self.method = method
+        self.signal = signal
+        self.exit_code = exit_code
+        self.limit = limit
+
+
+class DriverHungError(DriverError):
+    """A driver neither answered nor went on, and its process was ended.
+
+    Attributes:
+        version: version of the plugin.
+        method: what the driver was doing.
+        waited_s: how long it had been waited for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        plugin: str,
+        resource: str = "",
+        traceback: str = "",
+        version: str = "",
+        method: str = "",
+        waited_s: float = 0.0,
+    ) -> None:
+        super().__init__(message, plugin=plugin, resource=resource, traceback=traceback)
+        self.version = version
+        self.method = method
+        self.waited_s = waited_s
+
+
 class NoDriverError(DrivebayError, LookupError):
     """No usable plugin serves this instrument or method."""
 
@@ -240,6 +303,40 @@ class AnswerError(LinkError, ValueError):
     ) -> None:
         super().__init__(message, resource=resource, command=command)
         self.raw = bytes(raw[:256])
+
+
+class LeaseError(DrivebayError, RuntimeError):
+    """Somebody else has the right to command this instrument, or the right was lost.
+
+    Attributes:
+        resource: canonical address.
+        holder: who has it, as plain data: ``user``, ``host``, ``pid``, ``program``, ``since``.
+    """
+
+    def __init__(
+        self, message: str, *, resource: str = "", holder: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.holder = dict(holder or {})
+
+
+class UnsafeError(DrivebayError, RuntimeError):
+    """An instrument could not be shown to be safe; nothing is done with it until a person looked.
+
+    Attributes:
+        resource: canonical address.
+        problems: what failed when it was made safe.
+    """
+
+    def __init__(self, message: str, *, resource: str = "", problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.problems = tuple(problems)
+
+
+class ProtocolError(DrivebayError, RuntimeError):
+    """A process of ours sent what this one does not understand."""
 
 
 class BusyError(DrivebayError, RuntimeError):
