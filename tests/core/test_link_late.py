@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivebay._core.errors import AnswerError, LinkLostError, LinkTimeoutError
-from drivebay._core.links import Link, open_link
-from drivebay._core.links import link as link_module
+from drivebay._core.links import DirectLink, Link, open_link
+from drivebay._core.links import direct as link_module
 
 LONG_S = 20.0
 SHORT_S = 0.02
@@ -24,7 +24,7 @@ SHORT_S = 0.02
 # -- a channel with a clock of its own: every order of events, no waiting -------------------------
 
 
-class VirtualLink(Link):
+class VirtualLink(DirectLink):
     """A channel to a simulated instrument, in simulated time.
 
     ``plan`` gives, for each question in turn, what the instrument does with it: the delays of its

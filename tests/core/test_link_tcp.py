@@ -22,7 +22,7 @@ from drivebay._core.errors import (
     LinkTimeoutError,
 )
 from drivebay._core.links import TcpLink, open_link, parse_resource
-from drivebay._core.links import link as link_module
+from drivebay._core.links import direct as link_module
 from drivebay._core.links.ledger import Ledger
 
 SHORT_S = 0.08
@@ -343,11 +343,11 @@ def test_the_deadline_is_one_for_the_whole_answer_not_one_for_each_read():
                 connection.sendall(b"x")
 
     with peer(drip) as server:
-        # Every look at this clock costs a second, so a deadline of 30 s allows about 30 looks,
+        # Every look at this clock costs 10 ms, so a deadline of 0.3 s allows about 30 looks,
         # though not one of the reads had to wait.
         where = parse_resource(server.resource)
         with (
-            TcpLink(where, timeout_s=30, clock=lambda: float(next(ticks))) as link,
+            TcpLink(where, timeout_s=0.3, clock=lambda: next(ticks) / 100) as link,
             pytest.raises(LinkTimeoutError, match="bytes of it came"),
         ):
             link.query("CURR?")
@@ -622,6 +622,33 @@ def test_closing_wakes_a_query_that_waits():
         assert isinstance(failures[0], LinkLostError)
         with pytest.raises(LinkLostError, match="is closed"):
             link.write("X")
+
+
+def test_a_reader_told_to_give_up_ends_as_at_its_deadline_and_the_link_goes_on():
+    with linked(silent) as (link, server):
+        failures: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                link.query("CURR?", timeout_s=LONG_S)
+            except LinkError as exc:
+                failures.append(exc)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        server.wait_received(b"CURR?\n")
+        link.give_up()
+        thread.join(LONG_S)
+
+        assert isinstance(failures[0], LinkTimeoutError)
+        assert not link.closed
+
+
+def test_giving_up_touches_no_later_question():
+    with linked(echo) as (link, _):
+        link.give_up()
+
+        assert link.query("VOLT?") == "A VOLT?"
 
 
 def test_ipv6_loopback_is_opened_by_its_literal():

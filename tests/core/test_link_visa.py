@@ -24,7 +24,7 @@ from drivebay._core.errors import (
     LinkTimeoutError,
 )
 from drivebay._core.links import Link, list_resources, open_link
-from drivebay._core.links import link as link_module
+from drivebay._core.links import direct as link_module
 from drivebay._core.links import visa as visa_module
 
 SHORT_S = 0.1

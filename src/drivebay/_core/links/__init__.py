@@ -1,17 +1,19 @@
 """Links: bytes to and from an instrument, with deadlines, and never an answer to another question.
 
 ``open_link`` opens any address; raw sockets are our own, everything else goes through PyVISA, which
-is imported only then. The rules every link keeps are at the top of ``link.py``.
+is imported only then. ``interface.py`` has what a link promises, ``direct.py`` how it is kept.
 """
 
 from __future__ import annotations
 
-from drivebay._core.links.link import Link
+from drivebay._core.links.direct import DirectLink
+from drivebay._core.links.interface import Link
 from drivebay._core.links.replay import Recording, ReplayLink, record
 from drivebay._core.links.resource import Resource, parse_resource
 from drivebay._core.links.tcp import TcpLink
 
 __all__ = [
+    "DirectLink",
     "Link",
     "Recording",
     "ReplayLink",

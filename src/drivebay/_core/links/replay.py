@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drivebay._core.errors import LinkError
-from drivebay._core.links.link import Link
+from drivebay._core.links.direct import DirectLink
 
 _FORMAT = 1
 
@@ -82,14 +82,14 @@ def _entry(line: str, where: str) -> Entry:
     return entry
 
 
-def record(link: Link) -> Recording:
+def record(link: DirectLink) -> Recording:
     """Record everything that passes over ``link`` from now on."""
     recording = Recording(link.resource, supports_binary=link.supports_binary)
     link.sink = lambda at, direction, data: recording.entries.append((at, direction, data))
     return recording
 
 
-class ReplayLink(Link):
+class ReplayLink(DirectLink):
     """Plays a recording back to code that sends the same bytes again.
 
     An answer that the recording does not hold is a LinkTimeoutError at once: an instrument that

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from drivebay._core.errors import LinkOpenError
-from drivebay._core.links.link import MAX_TIMEOUT_S, Clock, Link
+from drivebay._core.links.direct import MAX_TIMEOUT_S, Clock, DirectLink
 from drivebay._core.links.resource import Resource
 
 _CHUNK = 65_536
@@ -30,7 +30,7 @@ _HANG_UP = (
 _Address = tuple[int, tuple[Any, ...]]
 
 
-class TcpLink(Link):
+class TcpLink(DirectLink):
     """One TCP connection to an instrument's SCPI port (often 5025).
 
     Reading and writing use two socket objects on one connection, because a socket object has one
@@ -209,7 +209,8 @@ class TcpLink(Link):
             self._record("w", message)
         finally:
             self._writes.release()
-        raw = self._receive(deadline)
+        self._heeded = self._give_ups
+        raw = self._await(deadline)
         if raw.find(b"\n") == len(raw) - 1 and raw:  # as nearly always
             self._record("r", raw)
         else:

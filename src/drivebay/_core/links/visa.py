@@ -1,6 +1,6 @@
 """Links over PyVISA: VXI-11, HiSLIP, USB, GPIB and serial; and what VISA finds on the buses.
 
-Promises the rules of every link (``link.py``) over libraries that do not keep them: total
+Promises the rules of every link (``direct.py``) over libraries that do not keep them: total
 deadlines, one family of errors, no lost bytes. Imports pyvisa when the first link is opened, not
 before.
 """
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from drivebay._core.errors import LinkError, LinkOpenError, LinkTimeoutError, ResourceError
-from drivebay._core.links.link import Clock, Link
+from drivebay._core.links.direct import Clock, DirectLink
 from drivebay._core.links.ports import Port, make_port
 from drivebay._core.links.resource import Resource, parse_resource
 
@@ -31,7 +31,7 @@ def library_name(visa_library: str | None) -> str:
     return visa_library or os.environ.get("PYVISA_LIBRARY") or DEFAULT_LIBRARY
 
 
-class VisaLink(Link):
+class VisaLink(DirectLink):
     """One VISA resource.
 
     Where the interface has a device clear, a late answer is got rid of by it; else the resource is

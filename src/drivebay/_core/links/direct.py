@@ -1,4 +1,4 @@
-"""What every link promises: deadlines, one question at a time, and no answer to the wrong question.
+"""A link that holds its channel itself: one question at a time, and no answer to the wrong one.
 
 Rules:
 - Every operation has one total deadline on a monotonic clock, however the bytes trickle.
@@ -10,21 +10,24 @@ Rules:
 - A channel that the other side closed stays closed: opening again is the caller's decision, because
   an instrument that was switched off and on is not in the state the caller left it in.
 
-Channels derive from :class:`Link` and supply how bytes are sent, received and how one reconnects.
+- A reader that waits looks up ten times a second, so that :meth:`Link.give_up` ends its wait.
+
+Channels derive from :class:`DirectLink` and supply how bytes are sent, received and how one
+reconnects.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from drivebay._core.errors import AnswerError, LinkLostError, LinkOpenError, LinkTimeoutError
 from drivebay._core.links.answers import INDEFINITE, asks, block_span, decode_answer
+from drivebay._core.links.interface import Link, Sink
 from drivebay._core.links.ledger import Ledger
 
 MAX_ANSWER = 16 * 1024 * 1024
@@ -38,12 +41,12 @@ QUIET_S = 0.05
 
 MAX_TIMEOUT_S = 86_400.0
 
+_LOOK_S = 0.1  # how often a waiting reader looks whether it was told to give up
 _REOPEN_PAUSE_S = 0.01  # the first of several, each twice the one before
 _TRANSCRIPT_ENTRIES = 2000
 _TRANSCRIPT_BYTES = 4096
 
 Clock = Callable[[], float]
-Sink = Callable[[int, str, bytes], None]
 
 
 def shown(command: str) -> str:
@@ -58,25 +61,15 @@ def _named(command: str | bytes) -> str:
     return command.rstrip("\r\n") or "?"
 
 
-class Link(ABC):
-    """One open channel to an instrument.
+class DirectLink(Link):
+    """One open channel to an instrument, held by this process.
 
     Attributes:
-        resource: canonical address.
-        interface: ``socket``, ``tcpip``, ``usb``, ``gpib``, ``serial`` or ``replay``.
-        supports_binary: IEEE 488.2 blocks get through unharmed.
-        timeout_s: total deadline of an operation that names none.
-        transcript: the last messages as ``(monotonic_ns, "w" or "r", bytes)``; only the first
-            4096 bytes of each are kept here, ``sink`` gets all of them.
         sink: called with every whole message, for recorders; None when nobody records.
-        identity: the answer to the first ``*IDN?`` asked on this link, None before.
-        identity_check: given that answer and the one after a reopen, says whether they are of the
-            same instrument; by default they must be equal.
+        identity_check: given the first answer to ``*IDN?`` and the one after a reopen, says whether
+            they are of the same instrument; by default they must be equal.
         discarded_bytes: bytes that came without a question, or too late, and were thrown away.
-        reopened: how often the channel was made new.
     """
-
-    supports_binary = True
 
     def __init__(
         self,
@@ -108,6 +101,8 @@ class Link(ABC):
         self._ended = False  # the channel said END after the last byte in the buffer
         self._skip_end = False  # a block was read whole, its terminator may still be on the way
         self._asking = ""
+        self._give_ups = 0
+        self._heeded = 0  # of these, those from before the reader began to wait
         self._gone = ""  # why this link can never be used again
         self._closing = False  # its owner closed it: no reopening brings it back
         self._check_timeout(timeout_s)
@@ -138,26 +133,9 @@ class Link(ABC):
 
     @property
     def closed(self) -> bool:
-        """Whether this link can no longer be used (closed here, or lost)."""
         return bool(self._gone)
 
     def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:
-        """Send one command and its terminator.
-
-        A command without a question never waits for a reader. One with a question (``*IDN?``) waits
-        for its turn; read its answer with :meth:`read` or :meth:`read_block`. With several such
-        questions on their way answers are taken in order: if the instrument leaves one out, the
-        next one is read in its place. :meth:`query` has one question on its way, and no such gap.
-
-        Args:
-            command: text without line ends inside, or bytes (sent as they are).
-            timeout_s: total deadline, by default :attr:`timeout_s`.
-
-        Raises:
-            LinkTimeoutError: the instrument did not take it in time.
-            LinkLostError: the channel broke, now or earlier.
-            ValueError: the text holds a line end, which would make two commands of it.
-        """
         deadline = self._deadline(timeout_s)
         message = self._message(command)
         question = asks(message)
@@ -176,17 +154,6 @@ class Link(ABC):
             self._put(message, deadline, "")
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
-        """Ask one question; its answer as text without the terminator.
-
-        Args:
-            command: a question, such as ``"*IDN?"``.
-            timeout_s: total deadline for sending and answering, by default :attr:`timeout_s`.
-
-        Raises:
-            LinkTimeoutError: no whole answer in time; the link stays usable.
-            LinkLostError: the channel broke, or another instrument answers after a reopen.
-            AnswerError: the answer is not text, or longer than 16 MiB.
-        """
         raw = self._ask(command, self._take_line, timeout_s)
         answer = self._text(raw, command)
         if self.identity is None and "*IDN?" in command.upper() and ";" not in command:
@@ -194,57 +161,24 @@ class Link(ABC):
         return answer
 
     def query_block(self, command: str, *, timeout_s: float | None = None) -> bytes:
-        """Ask one question that is answered by an IEEE 488.2 block; its payload.
-
-        Where the channel has no END (raw sockets, serial), a block of indefinite length (``#0``)
-        ends at a newline followed by 50 ms of silence.
-
-        Raises:
-            LinkTimeoutError: the block was not complete in time.
-            LinkLostError: the channel broke.
-            AnswerError: the answer is not a block, is longer than 16 MiB, or goes on after it.
-        """
         return self._ask(command, self._take_block, timeout_s)
 
     def read(self, *, timeout_s: float | None = None) -> str:
-        """The next answer as text, without the terminator; the oldest one that is owed.
-
-        Raises: as :meth:`query`.
-        """
         return self._text(self._next(self._take_line, timeout_s), self._asking)
 
     def read_block(self, *, timeout_s: float | None = None) -> bytes:
-        """The next answer as the payload of a block. Raises: as :meth:`query_block`."""
         return self._next(self._take_block, timeout_s)
 
     def interrupt(self) -> bool:
-        """Stop what the instrument is doing: device clear, where the interface has one.
-
-        Returns:
-            True when a device clear was sent, False where the interface knows none; then only
-            what the instrument's manual says stops it.
-        """
         return False
 
     def close(self) -> None:
-        """Close the channel; a query that waits in another thread ends with LinkLostError."""
         self._closing = True
         self._gone = self._gone or "is closed"
         self._shut()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.resource}{' closed' if self._gone else ''}>"
+    def give_up(self) -> None:
+        self._give_ups += 1
 
     # -- deadlines, locks, errors -----------------------------------------------------------------
 
@@ -356,6 +290,7 @@ class Link(ABC):
         deadline = self._deadline(timeout_s)
         message = self._message(command)
         self._enter(self._questions, deadline, command)
+        self._heeded = self._give_ups
         try:
             ledger = self._ledger
             if ledger.owed or ledger.doubt:
@@ -372,6 +307,7 @@ class Link(ABC):
     def _next(self, take: Callable[[float], bytes], timeout_s: float | None) -> bytes:
         deadline = self._deadline(timeout_s)
         self._enter(self._questions, deadline, "read")
+        self._heeded = self._give_ups
         try:
             if self._gone:
                 raise self._lost()
@@ -399,7 +335,14 @@ class Link(ABC):
 
     def _fill(self, deadline: float) -> None:
         """Add some bytes to the buffer, or raise at the deadline."""
-        self._add(self._receive(deadline))
+        self._add(self._await(deadline))
+
+    def _await(self, deadline: float) -> bytes:
+        """Some bytes; empty at END, at the deadline, or when told to give up."""
+        while True:
+            chunk = self._receive(min(deadline, self._clock() + _LOOK_S))
+            if chunk or self._ended or self._give_ups != self._heeded or self._clock() >= deadline:
+                return chunk
 
     def _add(self, chunk: bytes) -> None:
         if not chunk and not self._ended:
@@ -422,7 +365,7 @@ class Link(ABC):
         """One answer up to its terminator (or END), with it."""
         buffer = self._buffer
         if not buffer and not self._ended and not self._skip_end:
-            chunk = self._receive(deadline)
+            chunk = self._await(deadline)
             if chunk and chunk.find(self._last) == len(chunk) - 1:  # as nearly always
                 self._ended = False
                 self._record("r", chunk)
@@ -503,7 +446,7 @@ class Link(ABC):
             if len(buffer) > MAX_ANSWER:
                 self._too_long(len(buffer))
             complete = buffer.endswith(self._last) and len(buffer) > start
-            chunk = self._receive(min(deadline, self._clock() + QUIET_S) if complete else deadline)
+            chunk = self._await(min(deadline, self._clock() + QUIET_S) if complete else deadline)
             buffer += chunk
             if chunk or self._ended:
                 continue

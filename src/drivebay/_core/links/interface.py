@@ -1,0 +1,133 @@
+"""What every link promises to a driver, wherever its channel is held.
+
+A driver sees only this: the channel may be in this process (``direct``), in the keeper (``kept``),
+or a recording (``replay``). The rules of asking and answering are at the top of ``direct.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+Sink = Callable[[int, str, bytes], None]
+
+
+class Link(ABC):
+    """One open channel to an instrument.
+
+    Attributes:
+        resource: canonical address.
+        interface: ``socket``, ``tcpip``, ``usb``, ``gpib``, ``serial`` or ``replay``.
+        supports_binary: IEEE 488.2 blocks get through unharmed.
+        timeout_s: total deadline of an operation that names none.
+        transcript: the last messages as ``(monotonic_ns, "w" or "r", bytes)``; only the first
+            4096 bytes of each are kept here.
+        identity: the answer to the first ``*IDN?`` asked on this link, None before.
+        reopened: how often the channel was made new.
+    """
+
+    supports_binary = True
+    resource: str
+    interface: str
+    timeout_s: float
+    identity: str | None
+    transcript: Sequence[tuple[int, str, bytes]]
+    reopened: int
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether this link can no longer be used (closed here, or lost)."""
+
+    @abstractmethod
+    def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:
+        """Send one command and its terminator.
+
+        A command without a question never waits for a reader. One with a question (``*IDN?``) waits
+        for its turn; read its answer with :meth:`read` or :meth:`read_block`. With several such
+        questions on their way answers are taken in order: if the instrument leaves one out, the
+        next one is read in its place. :meth:`query` has one question on its way, and no such gap.
+
+        Args:
+            command: text without line ends inside, or bytes (sent as they are).
+            timeout_s: total deadline, by default :attr:`timeout_s`.
+
+        Raises:
+            LinkTimeoutError: the instrument did not take it in time.
+            LinkLostError: the channel broke, now or earlier.
+            ValueError: the text holds a line end, which would make two commands of it.
+        """
+
+    @abstractmethod
+    def query(self, command: str, *, timeout_s: float | None = None) -> str:
+        """Ask one question; its answer as text without the terminator.
+
+        Args:
+            command: a question, such as ``"*IDN?"``.
+            timeout_s: total deadline for sending and answering, by default :attr:`timeout_s`.
+
+        Raises:
+            LinkTimeoutError: no whole answer in time; the link stays usable.
+            LinkLostError: the channel broke, or another instrument answers after a reopen.
+            AnswerError: the answer is not text, or longer than 16 MiB.
+        """
+
+    @abstractmethod
+    def query_block(self, command: str, *, timeout_s: float | None = None) -> bytes:
+        """Ask one question that is answered by an IEEE 488.2 block; its payload.
+
+        Where the channel has no END (raw sockets, serial), a block of indefinite length (``#0``)
+        ends at a newline followed by 50 ms of silence.
+
+        Raises:
+            LinkTimeoutError: the block was not complete in time.
+            LinkLostError: the channel broke.
+            AnswerError: the answer is not a block, is longer than 16 MiB, or goes on after it.
+        """
+
+    @abstractmethod
+    def read(self, *, timeout_s: float | None = None) -> str:
+        """The next answer as text, without the terminator; the oldest one that is owed.
+
+        Raises: as :meth:`query`.
+        """
+
+    @abstractmethod
+    def read_block(self, *, timeout_s: float | None = None) -> bytes:
+        """The next answer as the payload of a block. Raises: as :meth:`query_block`."""
+
+    @abstractmethod
+    def interrupt(self) -> bool:
+        """Stop what the instrument is doing: device clear, where the interface has one.
+
+        Returns:
+            True when a device clear was sent, False where the interface knows none; then only
+            what the instrument's manual says stops it.
+        """
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """End the wait of whoever reads now, as if its deadline had come; from any thread.
+
+        For an abort: an instrument that was stopped may never answer what it was asked before.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the channel; a query that waits in another thread ends with LinkLostError."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.resource}{' closed' if self.closed else ''}>"
