@@ -47,6 +47,14 @@ def test_every_page_under_docs_is_in_the_navigation(root):
     assert not lost
 
 
+def test_the_readme_is_one_screen_and_says_what_was_proven_and_what_only_reads(root):
+    text = (root / "README.md").read_text(encoding="utf-8")
+
+    assert len(text.splitlines()) <= 70
+    assert "proven on simulators" in text
+    assert "`drivebay report RESOURCE`" in text
+
+
 def shown_commands(text: str) -> list[list[str]]:
     """Every ``drivebay ...`` that a page shows at a prompt or as inline code."""
     at_prompt = re.findall(r"^\$ (?:\S+/)?(drivebay .*)$", text, re.M)
