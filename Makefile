@@ -78,10 +78,10 @@ soak: $(VENV)/.dev  ## The property tests with 5,000 examples each
 
 # The peers live in an environment of their own, so that they never meet the tests.
 BENCH := .venv-bench
-$(BENCH)/.ready: pyproject.toml constraints.txt | $(VENV)/.uv
+$(BENCH)/.ready: pyproject.toml constraints.txt Makefile | $(VENV)/.uv
 	@test -x $(BENCH)/bin/python || $(PY) -m venv $(BENCH)
 	@$(PYTHON) -m uv pip install --quiet --python $(BENCH)/bin/python -c constraints.txt \
-		-e '.[all]' npe2 pymeasure jsonschema
+		-e '.[all]' jsonschema npe2 pymeasure qcodes stevedore watchfiles
 	@touch $@
 
 .PHONY: bench

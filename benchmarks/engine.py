@@ -1,27 +1,21 @@
-"""Rows of the plugin engine: discovery, look-up, loading, reloading, import, validation."""
+"""Rows of the plugin engine: discovery, look-up, loading, import, validation."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import statistics
-import threading
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from rows import Row, seconds
-from timing import child, compare, per_call, per_question, whole_process
-from trees import make_npe2_tree, make_tree, settle
+from rows import Row, installed, seconds
+from timing import Comparison, child, compare, per_call, per_question, whole_process
+from trees import make_entry_points, make_npe2_tree, make_tree, settle
 
 HERE = Path(__file__).parent
 SCRIPT = "`benchmarks/engine.py`"
-
-
-def installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 def _discover(case: str, tree: Path, home: Path) -> Callable[[], float]:
@@ -33,6 +27,25 @@ def _discover(case: str, tree: Path, home: Path) -> Callable[[], float]:
         return float(result["seconds"])
 
     return run
+
+
+def _stevedore(work: Path, plugins: int, home: Path) -> dict[str, Callable[[], float]]:
+    """The warm case of stevedore's cache, or none where it cannot be measured."""
+    if not installed("stevedore") or sys.executable.startswith("/tmp"):
+        return {}
+    return {"stevedore": _discover("stevedore", make_entry_points(work / "dists", plugins), home)}
+
+
+def _stevedore_said(taken: Comparison) -> str:
+    if "stevedore" in taken.turns[0]:
+        return (
+            f"stevedore's cache of as many entry points, names only, warm, "
+            f"{seconds(taken.median_s('stevedore'))} "
+            f"({taken.ratio('stevedore', 'drivebay'):.2f}x Drivebay)"
+        )
+    if installed("stevedore"):
+        return "stevedore switches its cache off when Python lies below /tmp"
+    return "stevedore not installed"
 
 
 def discovery(work: Path, quick: bool) -> list[Row]:
@@ -61,6 +74,7 @@ def discovery(work: Path, quick: bool) -> list[Row]:
 
     warm = {name: _discover(name, trees[most], home) for name in
             ("drivebay", "scan_and_stat", "walk_and_stat")}  # fmt: skip
+    warm |= _stevedore(work, most, home)
     quickly = compare(warm, turns)
     own = quickly.median_s("drivebay")
     scan = quickly.ratio("drivebay", "scan_and_stat")
@@ -71,6 +85,7 @@ def discovery(work: Path, quick: bool) -> list[Row]:
         f"scandir + stat {seconds(quickly.median_s('scan_and_stat'))}, os.walk + stat "
         f"{seconds(quickly.median_s('walk_and_stat'))}, seed {seconds(seed)}, npe2 "
         + (seconds(npe2) if npe2 else "not installed")
+        + f", {_stevedore_said(quickly)}"
     )
     faster = f"{seed / own:.0f}x faster than the seed" + (
         f", {npe2 / own:.0f}x than npe2" if npe2 else ""
@@ -201,80 +216,6 @@ def loading(work: Path, quick: bool) -> list[Row]:
     ]
 
 
-DRIVER = """\
-from drivebay import InstrumentDriver
-class Driver(InstrumentDriver):
-    VALUE = {value:04d}
-    def __init__(self, resource_name, config=None): pass
-    def connect(self): return True
-    def disconnect(self): return True
-    def reset(self): pass
-    def get_identity(self): return {{}}
-    def get_capabilities(self): return ["answer"]
-    def configure(self, method, params): pass
-    def measure(self, method, params): return {{}}
-    def abort(self): pass
-    def get_status(self): return {{}}
-"""
-
-
-def reloading(work: Path, quick: bool) -> list[Row]:
-    """From a save to the new class in service, same-size saves 0.2 s apart."""
-    from drivebay import PluginManager
-
-    saves = 5 if quick else 40
-    folder = work / "edited" / "acme"
-    folder.mkdir(parents=True)
-    (folder / "plugin.yaml").write_text(
-        "name: acme\nversion: 1.0.0\nauthor: A\ndescription: d\nsupported_methods: [answer]\n"
-        "supported_models: [X1]\ndriver_class: driver.Driver\n"
-    )
-    file = folder / "driver.py"
-    file.write_text(DRIVER.format(value=1000))
-    manager = PluginManager([folder.parent])
-    manager.discover_plugins()
-    manager.load_plugin("acme")
-    live = threading.Event()
-    seen: list[tuple[int, float]] = []
-
-    def heard(event: Any) -> None:
-        if event.kind == "reloaded":
-            taken = time.perf_counter()
-            driver: Any = manager.plugins["acme"].driver_class
-            seen.append((driver.VALUE, taken))
-            live.set()
-
-    manager.subscribe(heard)
-    times = []
-    lost = 0
-    with manager.watch():
-        for number in range(saves):
-            live.clear()
-            temporary = folder / "driver.py~"
-            temporary.write_text(DRIVER.format(value=2000 + number))
-            started = time.perf_counter()
-            os.replace(temporary, file)
-            if live.wait(2) and seen[-1][0] == 2000 + number:
-                times.append(seen[-1][1] - started)
-            else:
-                lost += 1
-            time.sleep(max(0.0, 0.2 - (time.perf_counter() - started)))
-    manager.shutdown()
-    median = statistics.median(times)
-    return [
-        Row(
-            f"save to new code live, {saves} same-size saves 0.2 s apart",
-            f"{seconds(median)} (slowest {seconds(max(times))})",
-            "importlib.reload loses edits of the same size within a second "
-            "(control test in `tests/seed/test_defects_load.py`)",
-            f"{lost} of {saves} lost",
-            "<= 15 ms, 0 lost (aim 5 ms)",
-            median <= 15e-3 and lost == 0,
-            SCRIPT,
-        )
-    ]
-
-
 def importing(work: Path, quick: bool) -> list[Row]:
     """Whole processes: bare Python, ``import drivebay``, and what a program then needs."""
     taken = compare(
@@ -346,4 +287,4 @@ def validation(work: Path, quick: bool) -> list[Row]:
     ]
 
 
-ALL = (discovery, look_ups, loading, reloading, importing, validation)
+ALL = (discovery, look_ups, loading, importing, validation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 
@@ -39,6 +40,11 @@ class Row:
             self.script,
         )
         return "| " + " | ".join(cells) + " |"
+
+
+def installed(peer: str) -> bool:
+    """Whether a peer can be measured here; peers live in the environment of ``make bench`` only."""
+    return importlib.util.find_spec(peer) is not None
 
 
 def seconds(value: float) -> str:

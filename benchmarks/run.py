@@ -1,7 +1,7 @@
 """All benchmarks, one command: ``make bench`` writes docs/reference/performance.md.
 
 ``python benchmarks/run.py --quick`` runs every one in a tiny form and prints the table only;
-``--only NAME`` runs those whose function is called so.
+``--only NAME`` runs the one whose function is called so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import engine
+import reloading
 import sweep
 from rows import Row
 from timing import machine_loop_ns
@@ -58,24 +59,30 @@ def machine() -> str:
     )
 
 
+BENCHMARKS = {
+    benchmark.__name__: benchmark for benchmark in (*engine.ALL, *reloading.ALL, *sweep.ALL)
+}
+
+
 def measure(quick: bool, only: str | None) -> list[Row]:
     """Run the benchmarks in a folder of their own that is removed afterwards."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="drivebay-bench-") as folder:
         os.environ["DRIVEBAY_HOME"] = str(Path(folder) / "home")
-        for benchmark in (*engine.ALL, *sweep.ALL):
-            if only in {None, benchmark.__name__}:
-                work = Path(folder) / benchmark.__name__
-                work.mkdir()
-                print(f"{benchmark.__name__} ...", file=sys.stderr, flush=True)
-                rows += benchmark(work, quick)
+        for name in [only] if only else BENCHMARKS:
+            work = Path(folder) / name
+            work.mkdir()
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            rows += BENCHMARKS[name](work, quick)
     return rows
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny forms; the page is not written")
-    parser.add_argument("--only", help="name of one benchmark; the page is not written")
+    parser.add_argument(
+        "--only", choices=BENCHMARKS, help="one benchmark of these; the page is not written"
+    )
     options = parser.parse_args()
     head = HEAD.format(machine=machine())
     rows = measure(options.quick, options.only)

@@ -75,6 +75,19 @@ def make_npe2_tree(root: Path, plugins: int) -> Path:
     return root
 
 
+def make_entry_points(root: Path, plugins: int) -> Path:
+    """The same number of installed distributions, each with one entry point for its driver."""
+    for n in range(plugins):
+        name = f"vendor_{n:05d}"
+        folder = root / f"{name}-1.2.3.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2.3\n")
+        (folder / "entry_points.txt").write_text(
+            f"[benchmark.drivers]\n{name} = {name}.driver:Driver\n"
+        )
+    return root
+
+
 def settle() -> None:
     """Wait until files just written no longer count as touched within the clock's grain."""
     time.sleep(2.1)
