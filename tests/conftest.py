@@ -77,6 +77,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """An empty DRIVEBAY_HOME; no test sees the user's plugins, runs or instruments."""
     folder = tmp_path_factory.mktemp("drivebay-home")
     monkeypatch.setenv("DRIVEBAY_HOME", str(folder))
+    # Leases are machine-wide: no test waits for another program's, or leaves one behind.
+    monkeypatch.setenv("DRIVEBAY_LEASES", str(tmp_path_factory.mktemp("leases")))
     monkeypatch.delenv("DRIVEBAY_PLUGIN_PATH", raising=False)
     monkeypatch.delenv("DRIVEBAY_RESOURCES", raising=False)
     return folder

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         UnsafeError,
     )
     from drivebay._core.index import Candidate, Conflict
+    from drivebay._core.keeper import SafeStateReport
     from drivebay._core.manager import (
         PluginEvent,
         PluginInfo,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     )
     from drivebay._core.manifest import PluginMetadata
     from drivebay._core.runs import Run, RunStore
-    from drivebay._core.session import SafeStateReport
 
 _HOMES = {
     "bay": ("Bay", "Found", "Instrument", "Stream"),
@@ -98,7 +98,7 @@ _HOMES = {
     "manager": ("PluginEvent", "PluginInfo", "PluginManager", "PluginStatus", "Watcher"),
     "manifest": ("PluginMetadata",),
     "runs": ("Run", "RunStore"),
-    "session": ("SafeStateReport",),
+    "keeper": ("SafeStateReport",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 

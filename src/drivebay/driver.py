@@ -35,7 +35,8 @@ from drivebay._core.errors import (
     MethodError,
     ParameterError,
 )
-from drivebay._core.links import Link, open_link
+from drivebay._core.keeper import open_link
+from drivebay._core.links import Link
 from drivebay._core.methods import (
     STANDARD,
     Column,

@@ -30,11 +30,12 @@ from drivebay._core.errors import (
     ResourceError,
 )
 from drivebay._core.index import Candidate, Identity, parse_idn
-from drivebay._core.links import Link, list_resources, open_link, parse_resource
+from drivebay._core.keeper import SafeStateReport, open_link
+from drivebay._core.links import Link, list_resources, parse_resource
 from drivebay._core.manager import PluginInfo, PluginManager, drivebay_home
 from drivebay._core.measurement import Measurement
 from drivebay._core.runs import Run, RunStore, RunWriter
-from drivebay._core.session import SafeStateReport, Session
+from drivebay._core.session import Session
 from drivebay._version import __version__
 
 if TYPE_CHECKING:

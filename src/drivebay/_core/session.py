@@ -12,14 +12,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from drivebay._core.contract import InstrumentDriver, ScpiDriver
 from drivebay._core.errors import BusyError, DrivebayError, LinkOpenError
 from drivebay._core.index import Identity, normal_model
+from drivebay._core.keeper import SafeStateReport, run_safe_state
 from drivebay._core.links import Link
 from drivebay._core.manifest import PluginMetadata
 
@@ -27,22 +27,6 @@ _log = logging.getLogger("drivebay.session")
 
 _ABORT_DEADLINE_S: Final = 10.0
 """How long close() waits for a driver's own clean-up before it sends the safe state itself."""
-
-
-@dataclass(frozen=True)
-class SafeStateReport:
-    """What became of an attempt to make an instrument harmless.
-
-    Attributes:
-        sent: the writes that went out.
-        verified: True if the instrument confirmed it, False if it said otherwise or did not
-            answer, None if the manifest has no verify query.
-        problems: what failed, in the order in which it failed.
-    """
-
-    sent: tuple[str, ...] = ()
-    verified: bool | None = None
-    problems: tuple[str, ...] = ()
 
 
 class Session:
@@ -181,47 +165,6 @@ class Session:
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
         return self._closed
-
-
-def run_safe_state(link: Link, declared: Mapping[str, Any]) -> SafeStateReport:
-    """Send a declared safe state over a link: interrupt, writes, then verify.
-
-    Args:
-        link: the open link, in whatever state a failure left it.
-        declared: the manifest's ``safe_state``.
-    """
-    deadline_s = float(declared.get("deadline_s", 1.0))
-    problems: list[str] = []
-    sent: list[str] = []
-
-    def attempt(
-        what: str, action: Callable[..., object], *arguments: Any, **options: Any
-    ) -> object:
-        try:
-            return action(*arguments, **options)
-        except (DrivebayError, OSError) as exc:
-            problems.append(f"{what}: {exc}")
-            return None
-
-    interrupt = declared.get("interrupt")
-    if interrupt:
-        cleared = attempt("interrupt", link.interrupt)
-        if not cleared:
-            for command in interrupt if isinstance(interrupt, list) else ():
-                attempt(command, link.write, command, timeout_s=deadline_s)
-    for command in declared.get("writes", ()):
-        before = len(problems)
-        attempt(command, link.write, command, timeout_s=deadline_s)
-        if len(problems) == before:
-            sent.append(command)
-    verify = declared.get("verify")
-    verified: bool | None = None
-    if verify:
-        answer = attempt(verify["query"], link.query, verify["query"], timeout_s=deadline_s)
-        verified = answer is not None and str(answer).strip() == str(verify["equals"])
-        if answer is not None and not verified:
-            problems.append(f"{verify['query']} answered {answer!r}, expected {verify['equals']!r}")
-    return SafeStateReport(tuple(sent), verified, tuple(problems))
 
 
 def ranges_for(metadata: PluginMetadata, model: str) -> dict[str, Any] | None:

@@ -26,7 +26,8 @@ from drivebay._core.errors import (
     LinkLostError,
     LinkTimeoutError,
 )
-from drivebay._core.links import Link, open_link
+from drivebay._core.keeper import open_link
+from drivebay._core.links import Link
 
 _Result = TypeVar("_Result")
 _MOST_ERRORS = 100

@@ -27,7 +27,8 @@ from drivebay._core.errors import (
     MethodError,
     PluginStateError,
 )
-from drivebay._core.links import Link, open_link
+from drivebay._core.keeper import open_link
+from drivebay._core.links import Link
 from drivebay._core.methods import MethodSpec, validate
 
 Chunk = dict[str, Any]

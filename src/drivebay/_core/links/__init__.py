@@ -1,40 +1,44 @@
 """Links: bytes to and from an instrument, with deadlines, and never an answer to another question.
 
-``open_link`` opens any address; raw sockets are our own, everything else goes through PyVISA, which
-is imported only then. ``interface.py`` has what a link promises, ``direct.py`` how it is kept.
+``open_direct`` opens any address in this process; raw sockets are our own, everything else goes
+through PyVISA, imported only then. ``interface.py`` has what a link promises, ``direct.py`` how
+that is done, ``kept.py`` the client of a link in another process.
 """
 
 from __future__ import annotations
 
 from drivebay._core.links.direct import DirectLink
 from drivebay._core.links.interface import Link
+from drivebay._core.links.kept import KeeperPort, KeptLink
 from drivebay._core.links.replay import Recording, ReplayLink, record
 from drivebay._core.links.resource import Resource, parse_resource
 from drivebay._core.links.tcp import TcpLink
 
 __all__ = [
     "DirectLink",
+    "KeeperPort",
+    "KeptLink",
     "Link",
     "Recording",
     "ReplayLink",
     "Resource",
     "TcpLink",
     "list_resources",
-    "open_link",
+    "open_direct",
     "parse_resource",
     "record",
 ]
 
 
-def open_link(
+def open_direct(
     resource: str,
     *,
     timeout_s: float = 5.0,
     visa_library: str | None = None,
     baud_rate: int | None = None,
     terminator: str = "\n",
-) -> Link:
-    """Open the channel to an instrument.
+) -> DirectLink:
+    """Open the channel to an instrument in this process, past every keeper.
 
     Args:
         resource: its address; see docs/reference/resources.md.

@@ -22,7 +22,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from drivebay._core.errors import AnswerError, LinkLostError, LinkOpenError, LinkTimeoutError
@@ -85,12 +85,12 @@ class DirectLink(Link):
         self.resource = resource
         self.interface = interface
         self.timeout_s = timeout_s
-        self.transcript: deque[tuple[int, str, bytes]] = deque(maxlen=_TRANSCRIPT_ENTRIES)
+        self._messages: deque[tuple[int, str, bytes]] = deque(maxlen=_TRANSCRIPT_ENTRIES)
         self.sink: Sink | None = None
         self.identity: str | None = None
         self.identity_check: Callable[[str, str], bool] = str.__eq__
         self.discarded_bytes = 0
-        self.reopened = 0
+        self._reopened = 0
         self._clock = clock
         self._terminator = terminator.encode()
         self._last = self._terminator[-1:]
@@ -134,6 +134,14 @@ class DirectLink(Link):
     @property
     def closed(self) -> bool:
         return bool(self._gone)
+
+    @property
+    def transcript(self) -> Sequence[tuple[int, str, bytes]]:
+        return self._messages
+
+    @property
+    def reopened(self) -> int:
+        return self._reopened
 
     def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:
         deadline = self._deadline(timeout_s)
@@ -237,7 +245,7 @@ class DirectLink(Link):
 
     def _record(self, direction: str, data: bytes) -> None:
         now = time.monotonic_ns()
-        self.transcript.append(
+        self._messages.append(
             (now, direction, data if len(data) <= _TRANSCRIPT_BYTES else data[:_TRANSCRIPT_BYTES])
         )
         if self.sink is not None:
@@ -553,7 +561,7 @@ class DirectLink(Link):
                 resource=self.resource,
                 command=self._asking,
             ) from exc
-        self.reopened += 1
+        self._reopened += 1
         self._buffer.clear()
         self._ended = self._skip_end = False
         self._ledger.reset()

@@ -22,10 +22,7 @@ class Link(ABC):
         interface: ``socket``, ``tcpip``, ``usb``, ``gpib``, ``serial`` or ``replay``.
         supports_binary: IEEE 488.2 blocks get through unharmed.
         timeout_s: total deadline of an operation that names none.
-        transcript: the last messages as ``(monotonic_ns, "w" or "r", bytes)``; only the first
-            4096 bytes of each are kept here.
         identity: the answer to the first ``*IDN?`` asked on this link, None before.
-        reopened: how often the channel was made new.
     """
 
     supports_binary = True
@@ -33,13 +30,21 @@ class Link(ABC):
     interface: str
     timeout_s: float
     identity: str | None
-    transcript: Sequence[tuple[int, str, bytes]]
-    reopened: int
 
     @property
     @abstractmethod
     def closed(self) -> bool:
         """Whether this link can no longer be used (closed here, or lost)."""
+
+    @property
+    @abstractmethod
+    def transcript(self) -> Sequence[tuple[int, str, bytes]]:
+        """The last messages: ``(monotonic_ns, "w" or "r", bytes)``, at most 4096 bytes of each."""
+
+    @property
+    @abstractmethod
+    def reopened(self) -> int:
+        """How often the channel was made new."""
 
     @abstractmethod
     def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:

@@ -1,0 +1,106 @@
+"""The keeper: the process that owns the links, so that a driver that dies closes nothing.
+
+``client`` is what an owner calls, ``server`` the process, ``held`` one instrument in it, ``safing``
+the safe state, ``records`` what outlives it. Below the stages that know plugins: no plugin code can
+get here. ``open_link`` is how everybody else opens an instrument.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Final
+
+from drivebay._core.errors import LeaseError
+from drivebay._core.keeper.client import (
+    KeeperClient,
+    KeptSession,
+    open_session,
+    running_keeper,
+)
+from drivebay._core.keeper.safing import SafeStateReport, run_safe_state
+from drivebay._core.links import KeptLink, Link, parse_resource
+
+GRANT_VARIABLE: Final = "DRIVEBAY_KEEPER"
+"""In a driver's process: which instrument it was lent, by which keeper, as JSON."""
+
+__all__ = [
+    "GRANT_VARIABLE",
+    "KeeperClient",
+    "KeptSession",
+    "OwnedLink",
+    "SafeStateReport",
+    "open_link",
+    "open_session",
+    "run_safe_state",
+    "running_keeper",
+]
+
+
+class OwnedLink(KeptLink):
+    """A link that somebody opened for himself: closing it gives the instrument back."""
+
+    def __init__(self, session: KeptSession) -> None:
+        super().__init__(session.keeper.path, session.token, role="owner")
+        self._session = session
+
+    def close(self) -> None:
+        super().close()
+        self._session.close()
+
+
+def open_link(
+    resource: str,
+    *,
+    timeout_s: float = 5.0,
+    visa_library: str | None = None,
+    baud_rate: int | None = None,
+    terminator: str = "\n",
+    force: bool = False,
+) -> Link:
+    """Open an instrument, through the keeper of this process; nobody else can command it then.
+
+    In the process of a driver it is the instrument the driver was lent, and no other.
+
+    Args:
+        resource: its address; see docs/reference/resources.md.
+        timeout_s: deadline for opening, and the total deadline of every operation that names none.
+        visa_library: PyVISA's name of the library to use (``"@py"``, ``"@ivi"``, a path); by
+            default PYVISA_LIBRARY, else pyvisa-py. Named here, it opens raw sockets too.
+        baud_rate: speed of a serial line, by default 9600.
+        terminator: what ends a command and an answer on a serial line: line feed, carriage return
+            or both.
+        force: take the instrument over from whoever holds it; it is made safe before.
+
+    Raises:
+        ResourceError: the address breaks a rule (V001 to V015).
+        LeaseError: somebody else holds the instrument.
+        LinkOpenError: nothing answers there.
+        UnsafeError: it could not be made safe after an earlier fault.
+    """
+    where = parse_resource(resource)
+    granted = os.environ.get(GRANT_VARIABLE)
+    if granted:
+        return _lent(where.text, granted)
+    opening = {
+        "timeout_s": timeout_s,
+        "visa_library": visa_library,
+        "baud_rate": baud_rate,
+        "terminator": terminator,
+    }
+    session = open_session(where.text, opening, force=force)
+    try:
+        return OwnedLink(session)
+    except BaseException:
+        session.close()
+        raise
+
+
+def _lent(resource: str, granted: str) -> Link:
+    facts = json.loads(granted)
+    if facts["resource"] != resource:
+        raise LeaseError(
+            f"{resource} was not lent to this driver, only {facts['resource']} was",
+            resource=resource,
+        )
+    return KeptLink(facts["path"], facts["token"], role="host")

@@ -1,0 +1,342 @@
+"""The owner's side of its keeper: started when the first instrument is opened, gone with the last.
+
+Promises: one keeper for a process, whatever threads ask; when the keeper dies with something open,
+another is started at once, which makes safe what was on. Sends no command to an instrument itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from drivebay._core.errors import LeaseError, LinkLostError
+from drivebay._core.keeper.records import facts_of_this_process, lease_folder
+from drivebay._core.keeper.safing import SafeStateReport
+from drivebay._core.links import KeeperPort, KeptLink
+from drivebay._core.wire import Channel, greet
+
+_log = logging.getLogger("drivebay.keeper")
+
+_BOOT: Final = (
+    "import sys; sys.path.insert(0, sys.argv.pop()); "
+    "from drivebay._core.keeper.server import main; main()"
+)
+_PACKAGES: Final = str(Path(__file__).parents[3])
+_SAFE_S: Final = 30.0
+"""Longest time for making everything safe; each instrument has its own, shorter deadlines."""
+
+_LINGER_S: Final = 1.0
+"""How long a keeper with nothing open is kept, for the next one to be opened."""
+
+
+class KeeperClient:
+    """A running keeper."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        secret = secrets.token_hex(16)
+        log = lease_folder() / f"keeper-{os.getuid()}.log"
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, str(theirs.fileno()), _PACKAGES],
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                cwd="/",
+            )
+        finally:
+            os.close(descriptor)
+            theirs.close()
+        self._control = Channel.of_socket(ours, peer="the keeper")
+        try:
+            hello = greet(self._control, secret=secret, owner=facts_of_this_process())
+        except (EOFError, OSError) as exc:
+            self._control.close()
+            self._process.kill()
+            self._process.wait()
+            raise LinkLostError(f"the keeper did not start ({exc}); {log} may say why") from exc
+        self.pid = int(hello["pid"])
+        self.path = str(hello["path"])
+        self.owner_pid = os.getpid()
+        self.dead = False
+        self._port = KeeperPort(self.path, secret, role="control")
+        self._sessions: dict[str, KeptSession] = {}
+        self._lock = threading.Lock()
+        self._idle: threading.Timer | None = None
+        threading.Thread(target=self._listen, name="drivebay-keeper", daemon=True).start()
+
+    # -- opening and closing ---------------------------------------------------------------------
+
+    def open(
+        self,
+        resource: str,
+        opening: Mapping[str, Any],
+        *,
+        force: bool = False,
+        ttl_s: float | None = None,
+        acknowledge: bool = False,
+    ) -> KeptSession:
+        """Take the lease of an instrument and open its channel. Raises: as ``Keeper.open``."""
+        options = {"force": force, "ttl_s": ttl_s, "acknowledge": acknowledge}
+        wait_s = float(opening.get("timeout_s", 5.0)) + _SAFE_S
+        token = self.call("open", resource, dict(opening), options, timeout_s=wait_s)
+        session = KeptSession(self, resource, str(token), ttl_s)
+        with self._lock:
+            self._sessions[resource] = session
+            if self._idle is not None:
+                self._idle.cancel()
+                self._idle = None
+        return session
+
+    def forget(self, session: KeptSession) -> None:
+        """A session was closed; a keeper with none left ends a little later."""
+        with self._lock:
+            if self._sessions.get(session.resource) is session:
+                del self._sessions[session.resource]
+            if not self._sessions and not self.dead and self._idle is None:
+                self._idle = threading.Timer(_LINGER_S, self._end_if_idle)
+                self._idle.daemon = True
+                self._idle.start()
+
+    def _end_if_idle(self) -> None:
+        with _starting:
+            with self._lock:
+                self._idle = None
+                if self._sessions or self.dead:
+                    return
+                self.dead = True
+            _drop(self)
+            self._port.close()
+            self._say_good_bye()
+
+    def _say_good_bye(self) -> None:
+        try:
+            self._control.send("end")
+        except OSError:
+            return  # it has ended by itself
+
+    def call(self, operation: str, *arguments: Any, timeout_s: float = 5.0) -> Any:
+        """Ask the keeper. Raises: LinkLostError when it is gone, and what the operation raised."""
+        return self._port.call(operation, *arguments, timeout_s=timeout_s)
+
+    def make_safe(
+        self, resources: list[str] | None = None, *, planned: bool = False, forced: bool = False
+    ) -> dict[str, SafeStateReport]:
+        """Make instruments safe, all that are open for None: all writes first, verified after."""
+        found = self.call("make_safe", resources, planned, forced, timeout_s=_SAFE_S)
+        return {name: report_of(data) for name, data in found.items()}
+
+    # -- what the keeper tells -------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Thread that hears the keeper's events, and its end."""
+        try:
+            while True:
+                event = self._control.receive()
+                if isinstance(event, dict):
+                    self._heard(event)
+        except (EOFError, OSError):
+            pass
+        finally:
+            self._control.close()
+            self._process.wait()
+            self._died()
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        kind = event.get("event")
+        if kind == "log":
+            name, level = str(event.get("name")), int(event.get("level") or logging.INFO)
+            logging.getLogger(name).log(level, "%s", event.get("text"))
+            return
+        with self._lock:
+            resource = event.get("resource")
+            concerned = [s for name, s in self._sessions.items() if resource in {None, name}]
+        for session in concerned:
+            session.heard(event)
+
+    def _died(self) -> None:
+        with self._lock:
+            expected, self.dead = self.dead, True
+            left, self._sessions = list(self._sessions.values()), {}
+        _drop(self)
+        if expected or not left:
+            return
+        _log.error("the keeper (process %s) died; another makes safe what was on", self.pid)
+        try:
+            reports = running_keeper().call("recover", timeout_s=_SAFE_S)
+        except (LinkLostError, LeaseError) as exc:
+            reports = {}
+            _log.critical("no new keeper could be started: %s", exc)
+        for session in left:
+            data = reports.get(session.resource)
+            session.heard({"event": "keeper_died", "report": data})
+
+
+class KeptSession:
+    """An instrument in the keeper, seen by its owner.
+
+    Attributes:
+        resource: canonical address.
+        lost: why it is not ours any more; empty while it is.
+        listener: called with every event of the keeper's that concerns it.
+    """
+
+    def __init__(
+        self, keeper: KeeperClient, resource: str, token: str, ttl_s: float | None
+    ) -> None:
+        self.keeper = keeper
+        self.resource = resource
+        self.token = token
+        self.lost = ""
+        self.listener: Callable[[dict[str, Any]], None] = lambda event: None
+        self._closed = threading.Event()
+        if ttl_s:
+            threading.Thread(
+                target=self._renew, args=(ttl_s,), name="drivebay-lease", daemon=True
+            ).start()
+
+    def link(self) -> KeptLink:
+        """A link of the owner's to the instrument."""
+        return KeptLink(self.keeper.path, self.token, role="owner")
+
+    def grant(self) -> str:
+        """A token for a driver's process."""
+        return str(self.keeper.call("grant", self.resource))
+
+    def revoke(self, token: str, reason: str) -> None:
+        """Refuse a token from now on."""
+        self.keeper.call("revoke", token, reason)
+
+    def configure(self, **setup: Any) -> None:
+        """Say what serves the instrument; see ``Keeper.configure``."""
+        self.keeper.call("configure", self.resource, setup)
+
+    def make_safe(self, *, planned: bool = False, forced: bool = False) -> SafeStateReport:
+        """Send and verify the safe state; see ``Held.make_safe``."""
+        found = self.keeper.make_safe([self.resource], planned=planned, forced=forced)
+        return found.get(self.resource, SafeStateReport(problems=("it is not open any more",)))
+
+    def halt(self, by: str) -> list[str]:
+        """Stop and switch off now, and refuse to energise until :meth:`go`; what failed."""
+        return [str(problem) for problem in self.keeper.call("halt", self.resource, by)]
+
+    def go(self) -> None:
+        """A new measurement begins. Raises: UnsafeError while the latch is set."""
+        self.keeper.call("go", self.resource)
+
+    def park(self) -> None:
+        """Close the channel and keep the lease."""
+        self.keeper.call("park", self.resource)
+
+    def status(self) -> dict[str, Any]:
+        """What the keeper knows of it."""
+        found = {row["resource"]: row for row in self.keeper.call("status")}
+        return dict(found.get(self.resource, {"resource": self.resource, "state": "closed"}))
+
+    def heard(self, event: dict[str, Any]) -> None:
+        """An event of the keeper's; some end the session."""
+        kind = event.get("event")
+        if kind == "taken_over":
+            self.lost = f"was taken over by {event.get('by')}"
+        elif kind == "expired":
+            self.lost = "the lease ran out, because nobody renewed it"
+        elif kind == "keeper_died":
+            self.lost = "its keeper died; what was on was switched off"
+        self.listener(event)
+
+    def _renew(self, ttl_s: float) -> None:
+        while not self._closed.wait(ttl_s / 3) and not self.lost:
+            try:
+                self.keeper.call("renew", self.resource, ttl_s)
+            except (LeaseError, LinkLostError):
+                return
+
+    def close(self) -> None:
+        """Give the instrument back; callable twice."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        try:
+            self.keeper.call("close", self.resource)
+        except LinkLostError:
+            return  # with the keeper the lease went too
+        finally:
+            self.keeper.forget(self)
+
+
+def report_of(data: Mapping[str, Any]) -> SafeStateReport:
+    """The report that the keeper sent as plain data."""
+    return SafeStateReport(tuple(data["sent"]), data["verified"], tuple(data["problems"]))
+
+
+# -- one keeper for a process ----------------------------------------------------------------------
+
+_starting = threading.RLock()
+_running: KeeperClient | None = None
+
+
+def running_keeper() -> KeeperClient:
+    """Return this process's keeper, started if there is none.
+
+    Raises:
+        LinkLostError: it could not be started.
+        LeaseError: the folder for leases cannot be used.
+    """
+    global _running
+    with _starting:
+        found = _running
+        if found is None or found.dead or found.owner_pid != os.getpid():
+            found = _running = KeeperClient()
+        return found
+
+
+def open_session(
+    resource: str,
+    opening: Mapping[str, Any],
+    *,
+    force: bool = False,
+    ttl_s: float | None = None,
+    acknowledge: bool = False,
+) -> KeptSession:
+    """Open an instrument in this process's keeper.
+
+    Args:
+        resource: canonical address.
+        opening: keyword arguments of ``open_direct``.
+        force: take it over from whoever holds it; it is made safe before.
+        ttl_s: the lease ends when this process has not renewed it for so long, as it does by
+            itself while it runs; None keeps it as long as this process lives.
+        acknowledge: a person has looked at it: take off the latch.
+
+    Raises:
+        LeaseError: somebody else holds it.
+        UnsafeError: it was not made safe, and nobody has acknowledged that.
+        LinkOpenError: nothing answers there.
+    """
+    keeper = running_keeper()
+    options: dict[str, Any] = {"force": force, "ttl_s": ttl_s, "acknowledge": acknowledge}
+    try:
+        return keeper.open(resource, opening, **options)
+    except LinkLostError:
+        if not keeper.dead:
+            raise
+        # It ended because nothing was open, just as we asked.
+        return running_keeper().open(resource, opening, **options)
+
+
+def _drop(keeper: KeeperClient) -> None:
+    global _running
+    with _starting:
+        if _running is keeper:
+            _running = None

@@ -1,0 +1,246 @@
+"""What outlives a keeper: who holds an instrument, what may be energised, what was not made safe.
+
+Rules:
+- The folder is one for the whole machine, so that two users exclude each other. It lies on a disk,
+  not in memory: what was armed must be known after a power cut.
+- The right to an instrument is an OS lock on its file. The lock ends with the process that holds
+  it, however that ends; the text in the file is only for people.
+- A record of what is armed is on disk (fsync of file and folder) before :func:`write_record`
+  returns, and is removed only when somebody confirmed that the output is off.
+
+Opens no instrument.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import platform
+import re
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from drivebay._core.errors import LeaseError
+
+FOLDER_VARIABLE: Final = "DRIVEBAY_LEASES"
+"""Environment variable that names another folder, for tests and for machines with a layout."""
+
+DEFAULT_FOLDER: Final = Path("/var/tmp/drivebay")
+
+Kind = Literal["armed", "unsafe"]
+
+
+def lease_folder() -> Path:
+    """Return the machine-wide folder, made if need be, writable for every user.
+
+    Raises:
+        LeaseError: it cannot be used.
+    """
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise LeaseError(f"{folder} is no folder, so instruments cannot be reserved in it")
+        if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) != 0o1777:
+            folder.chmod(0o1777)  # sticky, as /tmp: everybody adds, nobody removes another's
+    except OSError as exc:
+        raise LeaseError(f"{folder}: {exc.strerror}; instruments cannot be reserved") from exc
+    return folder
+
+
+def key_of(resource: str) -> str:
+    """Return the name of an instrument's files: readable, unique, without odd characters.
+
+    >>> key_of("TCPIP::127.0.0.1::5025::SOCKET")[:30]
+    'TCPIP--127.0.0.1--5025--SOCKET'
+    """
+    readable = re.sub(r"[^A-Za-z0-9.]", "-", resource)[:60]
+    return f"{readable}.{hashlib.sha256(resource.encode()).hexdigest()[:12]}"
+
+
+def facts_of_this_process() -> dict[str, Any]:
+    """Return who we are, as others will read it: user, host, pid, program, since."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
+    return {
+        "user": user,
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "program": program,
+        "since": now,
+    }
+
+
+class Lease:
+    """The right to one instrument, held by this process from :meth:`take` to :meth:`release`."""
+
+    def __init__(self, resource: str, descriptor: int, path: Path) -> None:
+        self.resource = resource
+        self._descriptor = descriptor
+        self._path = path
+
+    @classmethod
+    def take(cls, folder: Path, resource: str, holder: Mapping[str, Any]) -> Lease:
+        """Take it, or say who has it.
+
+        Args:
+            folder: as :func:`lease_folder` gives it.
+            resource: canonical address.
+            holder: what others are told of us.
+
+        Raises:
+            LeaseError: somebody else holds it (``holder`` says who), or the file cannot be written.
+        """
+        path = folder / f"{key_of(resource)}.lease"
+        try:
+            descriptor = _open_shared(path)
+        except OSError as exc:
+            raise LeaseError(f"{path}: {exc.strerror}", resource=resource) from exc
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            found = read_holder(folder, resource)
+            raise LeaseError(_held(resource, found), resource=resource, holder=found) from None
+        data = json.dumps({"resource": resource, **holder}).encode()
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, data, 0)
+        return cls(resource, descriptor, path)
+
+    def release(self) -> None:
+        """Give it back; callable twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            # The file stays: removing it would let two processes lock two files of one name.
+            os.ftruncate(descriptor, 0)
+            os.close(descriptor)
+
+
+def _open_shared(path: Path) -> int:
+    """Open a file every user may lock. O_CREAT alone fails on another's file in a sticky folder."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        os.fchmod(descriptor, 0o666)  # past the umask
+        return descriptor
+    return os.open(path, flags)
+
+
+def _held(resource: str, holder: Mapping[str, Any]) -> str:
+    if not holder:
+        return f"{resource} is held by another process, which has not said who it is"
+    return (
+        f"{resource} is held by {holder.get('user')} ({holder.get('program')}, process"
+        f" {holder.get('pid')}) since {holder.get('since')} on {holder.get('host')}"
+    )
+
+
+def read_holder(folder: Path, resource: str) -> dict[str, Any]:
+    """Return what the holder of an instrument said of itself; empty when nobody did."""
+    return _read(folder / f"{key_of(resource)}.lease")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes() or b"{}")
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# -- what is armed, what is not safe ---------------------------------------------------------------
+
+
+def write_record(folder: Path, kind: Kind, resource: str, facts: Mapping[str, Any]) -> None:
+    """Put a record on disk; it is there, power cut or not, when this returns.
+
+    Args:
+        folder: as :func:`lease_folder` gives it.
+        kind: ``armed``: its output may be on; ``unsafe``: it could not be made safe.
+        resource: canonical address.
+        facts: all that is needed to make it safe, or why that failed.
+
+    Raises:
+        OSError: it could not be written; then nothing may be energised.
+    """
+    path = folder / f"{key_of(resource)}.{kind}"
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    data = json.dumps({"resource": resource, **facts}).encode()
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(fresh, path)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_record(folder: Path, kind: Kind, resource: str) -> bool:
+    """Remove a record; whether there was one.
+
+    Raises:
+        PermissionError: it is another user's.
+    """
+    try:
+        (folder / f"{key_of(resource)}.{kind}").unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_record(folder: Path, kind: Kind, resource: str) -> dict[str, Any] | None:
+    """Return the record of one instrument, None when there is none."""
+    path = folder / f"{key_of(resource)}.{kind}"
+    return _read(path) if path.exists() else None
+
+
+def records(folder: Path, kind: Kind) -> Iterator[dict[str, Any]]:
+    """Yield every record of a kind that can be read, in order of file name."""
+    for path in sorted(folder.glob(f"*.{kind}")):
+        found = _read(path)
+        if found.get("resource"):
+            yield found
+
+
+def holders(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what every holder of a lease says of itself."""
+    for path in sorted(folder.glob("*.lease")):
+        found = _read(path)
+        if found.get("resource"):
+            yield found
+
+
+def note_takeover(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Add a line to the record of take-overs, ``takeovers.jsonl``."""
+    line = json.dumps(dict(facts)).encode() + b"\n"
+    path = folder / "takeovers.jsonl"
+    descriptor = _open_shared(path)
+    try:
+        os.lseek(descriptor, 0, os.SEEK_END)
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)

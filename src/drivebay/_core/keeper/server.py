@@ -1,0 +1,647 @@
+"""The keeper: the process that owns an owner's links; ``python -m drivebay._core.keeper.server``.
+
+Rules:
+- It runs no plugin code and knows no driver: a safe state and limits are data given to it.
+- It ends when its owner does, or at SIGTERM, and not before everything that may be on was made
+  safe. Ctrl-C and hang-up of the owner's terminal do not reach it.
+- Who may talk to it: processes of the same user that know the owner's secret or a grant's token.
+  At its public socket anybody of the machine may ask for all outputs to be switched off, and
+  nothing else but the same user or root may take an instrument over.
+- The main thread waits and never talks to an instrument; each client has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import hmac
+import logging
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from drivebay._core.errors import DrivebayError, LeaseError, UnsafeError
+from drivebay._core.keeper.held import Grant, Held, Setup
+from drivebay._core.keeper.records import (
+    Lease,
+    lease_folder,
+    note_takeover,
+    read_record,
+    records,
+    remove_record,
+)
+from drivebay._core.keeper.safing import SafeStateReport
+from drivebay._core.wire import Channel, expect_greeting, greet, pack_error, unpack_error
+
+_log = logging.getLogger("drivebay.keeper")
+
+_PEER = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
+OWNER_GONE: Final = "its owner is gone"
+
+
+def boot_time() -> float:
+    """Seconds since boot, sleep included: a lease runs out while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Keeper:
+    """The keeper's state and what its clients may ask of it.
+
+    Args:
+        control: the owner's channel; its end is the owner's end.
+        owner: facts of the owner.
+        secret: what the owner shows to be let in.
+    """
+
+    def __init__(self, control: Channel, owner: Mapping[str, Any], secret: str) -> None:
+        self.control = control
+        self.owner = dict(owner)
+        self.secret = secret
+        self.folder = lease_folder()
+        self.runtime = Path(tempfile.mkdtemp(prefix="drivebay-keeper-"))
+        self.path = str(self.runtime / "socket")
+        self.public = str(self.folder / f"keeper-{os.getpid()}-{secrets.token_hex(4)}.socket")
+        self.held: dict[str, Held] = {}
+        self.order: list[str] = []
+        self._lock = threading.Lock()
+        self._grants: dict[str, Grant] = {}
+        self._watched: dict[int, tuple[int, Grant]] = {}  # pidfd -> pid, grant
+        self._poll = select.poll()
+        self._wake_read, self._wake_write = os.pipe()
+        self._ended = False
+        self._private = _listener(self.path, 0o600)
+        self._open_to_all = _listener(self.public, 0o666)
+        self._holder = {**self.owner, "keeper": os.getpid(), "socket": self.public}
+
+    # -- what the owner asks for -----------------------------------------------------------------
+
+    def open(self, resource: str, opening: dict[str, Any], options: dict[str, Any]) -> str:
+        """Take the lease of an instrument, open its channel, and grant its use to the owner.
+
+        Args:
+            resource: canonical address.
+            opening: keyword arguments of ``open_direct``.
+            options: ``force`` takes it over from who holds it; ``ttl_s`` ends the lease unless it
+                is renewed; ``acknowledge`` takes off the latch.
+
+        Raises:
+            LeaseError: somebody else holds it.
+            UnsafeError: it was not made safe, and nobody has acknowledged that.
+            LinkOpenError: nothing answers there.
+        """
+        with self._lock:
+            if resource in self.held:
+                raise LeaseError(f"{resource} is open in this program already", resource=resource)
+        lease = self._lease(resource, force=bool(options.get("force")))
+        held = Held(resource, opening, lease, self.folder, self._holder, self.tell)
+        try:
+            self._settle_the_past(held, acknowledge=bool(options.get("acknowledge")))
+            held.link()
+        except BaseException:
+            held.close()
+            raise
+        ttl_s = options.get("ttl_s")
+        held.expires_at = boot_time() + float(ttl_s) if ttl_s else None
+        with self._lock:
+            self.held[resource] = held
+        self._wake()
+        return self.grant(resource)
+
+    def _lease(self, resource: str, *, force: bool) -> Lease:
+        try:
+            return Lease.take(self.folder, resource, self._holder)
+        except LeaseError as exc:
+            if not force:
+                raise
+            self._take_over(resource, exc.holder)
+        return Lease.take(self.folder, resource, self._holder)
+
+    def _take_over(self, resource: str, holder: Mapping[str, Any]) -> None:
+        """Ask the holder's keeper to make the instrument safe and let it go; end it if it hangs."""
+        note_takeover(
+            self.folder, {"resource": resource, "from": dict(holder), "by": dict(self._holder)}
+        )
+        try:
+            call_public(str(holder.get("socket")), "takeover", resource, self._holder)
+        except (OSError, EOFError, TimeoutError) as exc:
+            _log.warning("%s: its keeper does not answer (%s) and is ended", resource, exc)
+            _end_process(int(holder.get("keeper") or 0))
+
+    def _settle_the_past(self, held: Held, *, acknowledge: bool) -> None:
+        """What an earlier keeper left: an output that may be on, or one that is not safe."""
+        if acknowledge:
+            held.acknowledge()
+        latch = read_record(self.folder, "unsafe", held.resource)
+        if latch is not None:
+            problems = [str(p) for p in latch.get("problems") or ()]
+            raise UnsafeError(
+                f"{held.resource} could not be made safe at {latch.get('at')}"
+                f" ({'; '.join(problems)}); look at it, then `drivebay acknowledge`",
+                resource=held.resource,
+                problems=problems,
+            )
+        left = read_record(self.folder, "armed", held.resource)
+        if left is not None:
+            report = held.recover(left)
+            if not report.confirmed:
+                raise UnsafeError(
+                    f"{held.resource} was left on by {left.get('holder', {}).get('user')} and"
+                    f" could not be made safe: {'; '.join(report.problems)}",
+                    resource=held.resource,
+                    problems=report.problems,
+                )
+
+    def configure(self, resource: str, setup: dict[str, Any]) -> None:
+        """Say what serves an instrument: safe state, dialect, limits, policy."""
+        held = self._held(resource)
+        dialect = setup.get("dialect")
+        guard = None
+        if dialect or setup.get("strict"):
+            from drivebay._core.limits import Guard
+
+            guard = Guard(
+                dialect,
+                {name: (low, high) for name, (low, high) in (setup.get("limits") or {}).items()},
+                channels={
+                    channel: {name: (low, high) for name, (low, high) in limits.items()}
+                    for channel, limits in (setup.get("channels") or {}).items()
+                },
+                strict=bool(setup.get("strict")),
+                subject=resource,
+                source=str(setup.get("source") or ""),
+            )
+        held.setup = Setup(
+            plugin=str(setup.get("plugin") or ""),
+            safe_state=setup.get("safe_state") or {},
+            guard=guard,
+            knows_energising=bool((dialect or {}).get("energise")),
+            policy=str(setup.get("policy") or "off"),
+            ramp=setup.get("ramp") or {},
+        )
+        order = setup.get("order")
+        if isinstance(order, list):
+            self.order = [str(name) for name in order]
+
+    def grant(self, resource: str) -> str:
+        """Return a new token for the use of an instrument."""
+        held = self._held(resource)
+        token = secrets.token_hex(16)
+        grant = Grant(held, token)
+        with self._lock:
+            held.grants[token] = grant
+            self._grants[token] = grant
+        return token
+
+    def revoke(self, token: str, reason: str) -> None:
+        """Refuse a token from now on."""
+        grant = self._grants.get(token)
+        if grant is not None:
+            grant.reason = grant.reason or reason
+
+    def renew(self, resource: str, ttl_s: float) -> None:
+        """Keep the lease for another while."""
+        self._held(resource).expires_at = boot_time() + ttl_s
+
+    def make_safe(self, resources: list[str] | None, planned: bool, forced: bool) -> dict[str, Any]:
+        """Make instruments safe, all of them for None; what became of each."""
+        with self._lock:
+            chosen = [h for name, h in self.held.items() if resources is None or name in resources]
+        return {
+            name: _report(report)
+            for name, report in self._safe(chosen, planned=planned, forced=forced).items()
+        }
+
+    def close(self, resource: str) -> None:
+        """Give an instrument back; whoever wants it made safe says so before."""
+        with self._lock:
+            held = self.held.pop(resource, None)
+            for token in held.grants if held is not None else ():
+                self._grants.pop(token, None)
+        if held is not None:
+            held.close()
+        self._wake()
+
+    def acknowledge(self, resource: str) -> bool:
+        """Take off the latch of an instrument, open or not; whether there was one."""
+        held = self.held.get(resource)
+        if held is not None:
+            was = held.state == "unsafe"
+            held.acknowledge()
+            return was
+        return remove_record(self.folder, "unsafe", resource)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return what is known of every instrument held here."""
+        return [held.status() for held in list(self.held.values())]
+
+    def _held(self, resource: str) -> Held:
+        held = self.held.get(resource)
+        if held is None:
+            known = ", ".join(self.held) or "none"
+            raise LeaseError(f"{resource} is not held here (held: {known})", resource=resource)
+        return held
+
+    # -- making safe -----------------------------------------------------------------------------
+
+    def _safe(
+        self, chosen: list[Held], *, planned: bool = False, forced: bool = False
+    ) -> dict[str, SafeStateReport]:
+        """Everybody's writes first, in the declared order, then everybody's questions."""
+        rank = {name: place for place, name in enumerate(self.order)}
+        chosen = sorted(chosen, key=lambda held: rank.get(held.resource, len(rank)))
+        begun = [(held, held.begin_safe(planned=planned, forced=forced)) for held in chosen]
+        return {held.resource: held.end_safe(report) for held, report in begun}
+
+    def client_died(self, grant: Grant) -> None:
+        """The process of a driver is gone: what it may have left on goes off."""
+        held = grant.held
+        if grant.reason:
+            return  # it was let go before
+        grant.reason = "its driver's process died"
+        held.halted_by = grant.reason
+        if held.armed:
+            _log.warning("%s: %s, switching off", held.resource, grant.reason)
+            report = held.make_safe()
+            self.tell({"event": "made_safe", "resource": held.resource, "report": _report(report)})
+
+    def expire(self, held: Held) -> None:
+        """Nobody renewed a lease in time."""
+        held.revoke("the lease ran out, because nobody renewed it")
+        held.make_safe()
+        self.close(held.resource)
+        self.tell({"event": "expired", "resource": held.resource})
+
+    # -- at the public socket --------------------------------------------------------------------
+
+    def everything_off(self, by: str) -> dict[str, Any]:
+        """Switch every output off, whoever asks."""
+        with self._lock:
+            chosen = list(self.held.values())
+        for held in chosen:
+            held.halted_by = by
+        result = {name: _report(report) for name, report in self._safe(chosen, forced=True).items()}
+        self.tell({"event": "estop", "by": by, "reports": result})
+        return result
+
+    def let_go(self, resource: str, to: Mapping[str, Any]) -> dict[str, Any]:
+        """Hand an instrument over: make it safe, refuse its clients, give the lease back."""
+        held = self._held(resource)
+        who = f"{to.get('user')} ({to.get('program')}, process {to.get('pid')})"
+        held.revoke(f"was taken over by {who} on {to.get('host')}")
+        held.halted_by = "a take-over"
+        report = held.make_safe(forced=True)
+        self.close(resource)
+        self.tell({"event": "taken_over", "resource": resource, "by": who})
+        return _report(report)
+
+    # -- clients ---------------------------------------------------------------------------------
+
+    def serve_client(self, sock: socket.socket) -> None:
+        """Thread of one client: greeting, then an answer for each request."""
+        pid, uid, _ = _PEER.unpack(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        )
+        channel = Channel.of_socket(sock, peer=f"process {pid}")
+        try:
+            if uid not in {os.getuid(), 0}:
+                raise LeaseError(f"process {pid} is another user's")
+            hello = greet(channel, role="keeper")
+            operations, grant = self._operations(hello, pid)
+            channel.send((None, None))
+            _serve(channel, operations, grant)
+        except (EOFError, OSError):
+            pass  # it hung up
+        except DrivebayError as exc:
+            with contextlib.suppress(OSError):
+                channel.send((pack_error(exc), None))
+        finally:
+            channel.close()
+
+    def _operations(
+        self, hello: dict[str, Any], pid: int
+    ) -> tuple[dict[str, Callable[..., Any]], Grant | None]:
+        token = str(hello.get("token"))
+        if hello.get("role") == "control" and hmac.compare_digest(token, self.secret):
+            return self._owner_operations(), None
+        grant = self._grants.get(token)
+        if grant is None:
+            raise LeaseError("this keeper knows no such grant; the instrument was closed")
+        grant.check()
+        if hello.get("role") == "host":
+            self._watch(pid, grant)
+        held = grant.held
+        return {
+            "query": held.query,
+            "write": held.write,
+            "query_block": held.query_block,
+            "read": held.read,
+            "read_block": held.read_block,
+            "interrupt": held.interrupt,
+            "give_up": held.give_up,
+            "info": held.info,
+            "transcript": held.transcript,
+        }, grant
+
+    def _owner_operations(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "open": self.open,
+            "configure": self.configure,
+            "grant": self.grant,
+            "revoke": self.revoke,
+            "renew": self.renew,
+            "make_safe": self.make_safe,
+            "halt": lambda resource, by: self._held(resource).halt(by),
+            "go": lambda resource: self._held(resource).go(),
+            "park": lambda resource: self._held(resource).park(),
+            "close": self.close,
+            "acknowledge": self.acknowledge,
+            "status": self.status,
+            "recover": self.recover,
+        }
+
+    def _watch(self, pid: int, grant: Grant) -> None:
+        """Hear of the end of a driver's process, however it ends and whoever keeps its sockets."""
+        if grant.pid == pid:
+            return
+        grant.pid = pid
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:  # it is gone already
+            self.client_died(grant)
+            return
+        with self._lock:
+            self._watched[pidfd] = (pid, grant)
+            self._poll.register(pidfd, select.POLLIN)
+        self._wake()
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Tell the owner of an event, if it still listens."""
+        with contextlib.suppress(OSError):
+            self.control.send(event, timeout_s=1.0)
+
+    # -- after a crash ---------------------------------------------------------------------------
+
+    def recover(self) -> dict[str, Any]:
+        """Make safe whatever dead keepers left armed; what became of each."""
+        return {name: _report(r) for name, r in recover(self.folder, self._holder, self.tell)}
+
+    # -- the main loop ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the owner is gone; then make everything safe and end."""
+        poll = self._poll
+        owner = _pidfd(int(self.owner.get("pid") or 0))
+        for fd in (self.control.fileno(), self._wake_read, owner):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        for listener in (self._private, self._open_to_all):
+            poll.register(listener.fileno(), select.POLLIN)
+        try:
+            while not self._ended:
+                for fd, _ in poll.poll(self._patience_ms()):
+                    self._happened(fd, owner)
+                self._look_at_leases()
+        finally:
+            self._finish()
+
+    def _happened(self, fd: int, owner: int) -> None:
+        if fd == self.control.fileno():
+            self._owner_says()
+        elif fd == owner:
+            self._ended = True
+        elif fd == self._wake_read:
+            os.read(fd, 4096)
+        elif fd == self._private.fileno():
+            self._accept(self._private, self.serve_client)
+        elif fd == self._open_to_all.fileno():
+            self._accept(self._open_to_all, self.serve_public)
+        else:
+            with self._lock:
+                _, grant = self._watched.pop(fd)
+                self._poll.unregister(fd)
+            os.close(fd)
+            _in_thread(self.client_died, grant)
+
+    def _owner_says(self) -> None:
+        """The owner asks to end, or is gone: it has nothing else to say here."""
+        with contextlib.suppress(EOFError, DrivebayError):
+            self.control.receive(1.0)
+        self._ended = True
+
+    @staticmethod
+    def _accept(listener: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+        with contextlib.suppress(OSError):
+            _in_thread(serve, listener.accept()[0])
+
+    def _patience_ms(self) -> float | None:
+        ends = [held.expires_at for held in list(self.held.values()) if held.expires_at is not None]
+        # A machine that slept wakes up late: the boot-time clock is looked at every second.
+        return min(1000.0, max(0.0, min(ends) - boot_time()) * 1000) if ends else None
+
+    def _look_at_leases(self) -> None:
+        now = boot_time()
+        for held in list(self.held.values()):
+            if held.expires_at is not None and held.expires_at <= now:
+                held.expires_at = None
+                _in_thread(self.expire, held)
+
+    def end(self) -> None:
+        """Make everything safe and end, as if the owner were gone."""
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        os.write(self._wake_write, b".")
+
+    def _finish(self) -> None:
+        with self._lock:
+            left = list(self.held.values())
+        for held in left:
+            held.revoke(OWNER_GONE)
+            held.halted_by = OWNER_GONE
+        # What nobody switched on is left as it is; the rest by its policy.
+        self._safe([held for held in left if held.armed])
+        for held in left:
+            held.close()
+        for path in (self.public, self.path):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        shutil.rmtree(self.runtime, ignore_errors=True)
+
+    def serve_public(self, sock: socket.socket) -> None:
+        """Thread of one caller at the public socket: one request."""
+        pid, uid, _ = _PEER.unpack(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        )
+        channel = Channel.of_socket(sock, peer=f"process {pid}")
+        try:
+            operation, *arguments = channel.receive(5.0)
+            if operation == "estop":
+                answer = self.everything_off(f"all outputs off, by process {pid} of user {uid}")
+            elif operation == "takeover" and uid in {os.getuid(), 0}:
+                answer = self.let_go(*arguments)
+            elif operation == "acknowledge" and uid in {os.getuid(), 0}:
+                answer = {"acknowledged": self.acknowledge(*arguments)}
+            else:
+                raise LeaseError(f"user {uid} may not ask a keeper of another user to do that")
+            channel.send((None, answer))
+        except DrivebayError as exc:
+            with contextlib.suppress(OSError):
+                channel.send((pack_error(exc), None))
+        except (EOFError, OSError, TypeError, ValueError) as exc:
+            _log.warning("a caller at the public socket: %s", exc)
+        finally:
+            channel.close()
+
+
+def _serve(
+    channel: Channel, operations: dict[str, Callable[..., Any]], grant: Grant | None
+) -> None:
+    while True:
+        name, *arguments = channel.receive()
+        try:
+            if grant is not None and grant.reason:
+                grant.check()
+            answer: tuple[Any, Any] = (None, operations[name](*arguments))
+        except Exception as exc:  # noqa: BLE001 - task root: every failure is the client's answer
+            answer = (pack_error(exc), None)
+        channel.send(answer)
+
+
+def _report(report: SafeStateReport) -> dict[str, Any]:
+    return {
+        "sent": list(report.sent),
+        "verified": report.verified,
+        "problems": list(report.problems),
+    }
+
+
+def _listener(path: str, mode: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    os.chmod(path, mode)
+    listener.listen(128)
+    return listener
+
+
+def _in_thread(action: Callable[..., None], *arguments: Any) -> None:
+    threading.Thread(target=action, args=arguments, daemon=True).start()
+
+
+def _pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return -1  # the end of the control channel tells the same, but for its heirs
+
+
+def _end_process(pid: int) -> None:
+    pidfd = _pidfd(pid)
+    if pid <= 1 or pidfd < 0:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        select.select([pidfd], [], [], 5.0)
+    except OSError as exc:
+        raise LeaseError(f"the keeper {pid} cannot be ended: {exc.strerror}") from exc
+    finally:
+        os.close(pidfd)
+
+
+def call_public(path: str, *request: Any, timeout_s: float = 8.0) -> Any:
+    """Ask a keeper at its public socket.
+
+    Raises:
+        OSError, EOFError: nobody is there.
+        TimeoutError: it does not answer.
+        DrivebayError: it refused.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(2.0)
+    try:
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    channel = Channel.of_socket(sock, peer="the keeper")
+    try:
+        channel.send(request)
+        error, answer = channel.receive(timeout_s)
+    finally:
+        channel.close()
+    if error is not None:
+        raise unpack_error(error)
+    return answer
+
+
+# -- what dead keepers left ------------------------------------------------------------------------
+
+
+def recover(
+    folder: Path, holder: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]
+) -> list[tuple[str, SafeStateReport]]:
+    """Make safe every armed instrument whose keeper is dead; what became of each.
+
+    An instrument whose lease is held has a living keeper, whose business it is.
+    """
+    done = []
+    for left in list(records(folder, "armed")):
+        resource = str(left["resource"])
+        try:
+            lease = Lease.take(folder, resource, holder)
+        except LeaseError:
+            continue
+        held = Held(resource, left.get("opening") or {}, lease, folder, holder, tell)
+        try:
+            done.append((resource, held.recover(left)))
+        finally:
+            held.close()
+    return done
+
+
+def main() -> None:
+    """Take the control channel on descriptor ``argv[1]`` and keep until the owner is gone."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.enable()
+    control = Channel(int(sys.argv[1]), int(sys.argv[1]), peer="the owner")
+    hello = expect_greeting(control)
+    keeper = Keeper(control, hello["owner"], str(hello["secret"]))
+    signal.signal(signal.SIGTERM, lambda *_: keeper.end())
+    logging.getLogger("drivebay").addHandler(_Teller(keeper))
+    control.send(
+        {"drivebay": hello["drivebay"], "path": keeper.path, "pid": os.getpid()}, timeout_s=5.0
+    )
+    keeper.run()
+
+
+class _Teller(logging.Handler):
+    """Log records go to the owner, who has a log."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        super().__init__(logging.INFO)
+        self._keeper = keeper
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = {
+            "event": "log",
+            "name": record.name,
+            "level": record.levelno,
+            "text": record.getMessage(),
+        }
+        self._keeper.tell(event)
+
+
+if __name__ == "__main__":
+    main()
