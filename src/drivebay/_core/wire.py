@@ -24,7 +24,7 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -42,6 +42,10 @@ _HEAD: Final = struct.Struct("<II")
 _READ: Final = 1 << 16
 _PIPE_BYTES: Final = 1 << 20
 
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""Raw bytes of a tail; a memoryview must be of bytes (``cast("B")``)."""
+
+_NO_TAIL: Final = memoryview(b"")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -87,50 +91,60 @@ class Channel:
         return self._closed
 
     def send(
-        self, message: Any, tail: Sequence[bytes | memoryview] = (), *, timeout_s: float = 30.0
+        self, message: Any, tail: Sequence[Buffer] = (), *, timeout_s: float | None = 30.0
     ) -> None:
         """Send one frame.
 
         Args:
             message: plain data, as msgpack knows it.
             tail: buffers sent behind it as they are.
-            timeout_s: deadline for the peer to take it.
+            timeout_s: deadline for the peer to take it; None waits for ever.
 
         Raises:
             BrokenPipeError: the peer is gone, or the channel is closed.
             TimeoutError: the peer does not read; the channel is of no more use.
             ProtocolError: the message is longer than the limit.
         """
-        body = _encode(message)
+        self.send_body(_encode(message), tail, timeout_s=timeout_s)
+
+    def send_body(
+        self, body: bytes, tail: Sequence[Buffer] = (), *, timeout_s: float | None = 30.0
+    ) -> None:
+        """Send one frame whose body is msgpack already. Raises: as :meth:`send`."""
         length = sum(len(part) for part in tail)
         if len(body) > MAX_BODY or length > MAX_TAIL:
             raise ProtocolError(
                 f"a message of {len(body) + length:,} bytes to {self.peer}, limit {MAX_BODY:,} and"
                 f" {MAX_TAIL:,} of raw data"
             )
+        data = _HEAD.pack(len(body), length) + body
         with self._sending:
             if self._closed:
                 raise BrokenPipeError(f"the channel to {self.peer} is closed")
-            data = _HEAD.pack(len(body), length) + body
             # As nearly always: it fits into the pipe at once.
             try:
-                sent = os.write(self._write_fd, data)
+                sent = os.writev(self._write_fd, [data, *tail]) if tail else self._write(data)
             except BlockingIOError:
                 sent = 0
-            deadline = time.monotonic() + timeout_s
-            if sent < len(data):
-                self._send_rest(memoryview(data)[sent:], deadline)
-            for part in tail:
-                self._send_rest(memoryview(part).cast("B"), deadline)
+            if sent < len(data) + length:
+                deadline = None if timeout_s is None else time.monotonic() + timeout_s
+                self._send_rest([data, *tail], sent, deadline)
 
-    def _send_rest(self, rest: memoryview, deadline: float) -> None:
-        while rest:
-            try:
-                rest = rest[os.write(self._write_fd, rest) :]
-            except BlockingIOError:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._writable.poll(left * 1000):
-                    raise TimeoutError(f"{self.peer} does not read its messages") from None
+    def _write(self, data: bytes) -> int:
+        return os.write(self._write_fd, data)
+
+    def _send_rest(self, parts: Sequence[Buffer], sent: int, deadline: float | None) -> None:
+        for part in parts:
+            rest = memoryview(part).cast("B")[sent:]
+            sent = max(0, sent - len(part))
+            while rest:
+                try:
+                    rest = rest[os.write(self._write_fd, rest) :]
+                except BlockingIOError:
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        raise TimeoutError(f"{self.peer} does not read its messages") from None
+                    self._writable.poll(None if left is None else left * 1000)
 
     def receive(self, timeout_s: float | None = None) -> Any:
         """Return the next message; :meth:`receive_whole` gives its tail as well.
@@ -150,6 +164,14 @@ class Channel:
             TimeoutError: nothing came in time; a part of a frame is kept for the next call.
             ProtocolError: what came is no frame of ours.
         """
+        body, tail = self.receive_body(timeout_s)
+        try:
+            return _decode(body), tail
+        except (msgspec.DecodeError, RecursionError) as exc:
+            raise ProtocolError(f"{self.peer} sent what is no message: {exc}") from exc
+
+    def receive_body(self, timeout_s: float | None = None) -> tuple[bytes, memoryview]:
+        """Return the next frame with its body still msgpack. Raises: as :meth:`receive_whole`."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         buffer = self._buffer
         while len(buffer) < _HEAD.size:
@@ -160,14 +182,11 @@ class Channel:
         start, stop = _HEAD.size, _HEAD.size + body_length
         while len(buffer) < stop:
             self._fill(deadline)
-        try:
-            message = _decode(memoryview(buffer)[start:stop])
-        except msgspec.DecodeError as exc:
-            raise ProtocolError(f"{self.peer} sent what is no message: {exc}") from exc
+        body = bytes(memoryview(buffer)[start:stop])
         if not tail_length:
             del buffer[:stop]
-            return message, memoryview(b"")
-        return message, self._tail(stop, tail_length, deadline)
+            return body, _NO_TAIL
+        return body, self._tail(stop, tail_length, deadline)
 
     def _fill(self, deadline: float | None) -> None:
         self._wait(deadline)
