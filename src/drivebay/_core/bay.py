@@ -39,7 +39,7 @@ from drivebay._core.session import Session
 from drivebay._version import __version__
 
 if TYPE_CHECKING:
-    from drivebay._core.measurement import Chunk
+    from drivebay._core.contract.calling import Chunk
 
 RESOURCES_VARIABLE: Final = "DRIVEBAY_RESOURCES"
 _FIND_TIMEOUT_S: Final = 2.0

@@ -11,22 +11,16 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from drivebay._core.contract import InstrumentDriver, ScpiDriver
+from drivebay._core.contract.calling import Chunk, measured, method_spec, plain_parameters
 from drivebay._core.errors import (
     AbortedError,
     DrivebayError,
     DriverError,
-    MethodError,
 )
-from drivebay._core.methods import STANDARD, Column, MethodSpec, validate
+from drivebay._core.methods import Column
 from drivebay._core.session import Session
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    Chunk = dict[str, np.ndarray[Any, Any]]
 
 EndState = Literal["done", "aborted", "failed"]
 
@@ -55,7 +49,7 @@ class Measurement:
         self.session = session
         self.method = method
         self.spec = method_spec(session.driver, method, session.metadata.name)
-        self.parameters, self._params = _checked(session.driver, self.spec, params)
+        self.parameters = plain_parameters(session.driver, self.spec, params)
         self.columns: tuple[Column, ...] | None = self.spec.columns
         self.state: EndState | None = None
         self.reason: str | None = None
@@ -102,14 +96,7 @@ class Measurement:
             self.duration_s = time.monotonic() - started
 
     def _run(self) -> Iterator[Chunk]:
-        driver = self.session.driver
-        if isinstance(driver, ScpiDriver):
-            yield from driver.stream(self.method, self._params)
-            return
-        driver.configure(self.method, dict(self._params))
-        columns, self.values = split_result(driver.measure(self.method, dict(self._params)))
-        if columns:
-            yield columns
+        yield from measured(self.session.driver, self.method, self.parameters, self.values)
 
     def _end(self, state: EndState, reason: str | None) -> None:
         self.state, self.reason = state, reason
@@ -126,66 +113,3 @@ class Measurement:
             resource=self.session.resource,
             traceback="".join(traceback.format_exception(exc)),
         )
-
-
-def method_spec(driver: InstrumentDriver, method: str, plugin: str) -> MethodSpec:
-    """Return what a driver's method takes and gives.
-
-    Raises:
-        MethodError: it has no such method.
-    """
-    if isinstance(driver, ScpiDriver):
-        specs = driver.method_specs()
-        if method not in specs:
-            raise MethodError(method, specs, subject=plugin)
-        return specs[method]
-    known = driver.get_capabilities()
-    if method not in known:
-        raise MethodError(method, known, subject=plugin)
-    standard = STANDARD.get(method)
-    title = standard.title if standard else method
-    # A seed-style driver has its own parameter names, so they go through as they are.
-    return MethodSpec(method, title)
-
-
-def _checked(
-    driver: InstrumentDriver, spec: MethodSpec, params: Mapping[str, Any]
-) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """Return the parameters as plain data for the record, and as the driver takes them."""
-    if not isinstance(driver, ScpiDriver) or spec.parameters is None:
-        return dict(params), dict(params)
-    import msgspec
-
-    valid = validate(spec, params, driver.ranges)
-    plain: dict[str, Any] = msgspec.to_builtins(valid)
-    return plain, plain
-
-
-def split_result(result: Mapping[str, Any]) -> tuple[Chunk, dict[str, Any]]:
-    """Split a seed-style result into columns and the rest.
-
-    Columns are the one-dimensional numeric sequences of the most common length above one; anything
-    else is a value.
-
-    >>> columns, values = split_result({"v": [0.0, 1.0], "i": [0.0, 2.0], "unit": "A"})
-    >>> sorted(columns), values
-    (['i', 'v'], {'unit': 'A'})
-    """
-    import numpy as np
-
-    if not isinstance(result, Mapping):
-        raise TypeError(f"measure() returned {type(result).__name__}, expected a dictionary")
-    arrays: Chunk = {}
-    for key, value in result.items():
-        if isinstance(value, list | tuple | np.ndarray) and len(value):
-            try:
-                array = np.asarray(value)
-            except ValueError:
-                continue
-            if array.ndim == 1 and array.dtype.kind in "fiub":
-                arrays[str(key)] = array
-    lengths = [len(array) for array in arrays.values()]
-    length = max(set(lengths), key=lambda n: (lengths.count(n), n), default=0)
-    columns = {key: array for key, array in arrays.items() if len(array) == length}
-    values = {str(key): value for key, value in result.items() if str(key) not in columns}
-    return columns, values

@@ -28,6 +28,7 @@ from drivebay._core.errors import (
 )
 from drivebay._core.keeper import open_link
 from drivebay._core.links import Link
+from drivebay._core.links.pulse import PULSE
 
 _Result = TypeVar("_Result")
 _MOST_ERRORS = 100
@@ -127,7 +128,7 @@ class Conversation:
         Raises: as :meth:`write`.
         """
         self._since_check.append(command)
-        return self._linked(lambda link: link.query(command, timeout_s=timeout_s))
+        return self._linked(lambda link: link.query(command, timeout_s=timeout_s), timeout_s)
 
     def query_numbers(
         self, command: str, columns: int, rows: int | None = None, *, expected_s: float = 0.0
@@ -155,10 +156,10 @@ class Conversation:
         timeout_s = link.timeout_s + 2 * expected_s
         where = {"resource": self.resource_name, "command": command}
         if binary:
-            data = self._linked(lambda it: it.query_block(command, timeout_s=timeout_s))
+            data = self._linked(lambda it: it.query_block(command, timeout_s=timeout_s), timeout_s)
             numbers = numbers_from_block(data, self.binary_dtype, **where)
         else:
-            text = self._linked(lambda it: self._wait_for_text(it, command, timeout_s))
+            text = self._linked(lambda it: self._wait_for_text(it, command, timeout_s), timeout_s)
             numbers = numbers_from_text(text, **where)
         return table(numbers, columns, rows, **where)
 
@@ -201,15 +202,17 @@ class Conversation:
         Raises:
             AbortedError: the measurement was asked to stop.
         """
+        PULSE.excuse(seconds)
         self._stop.wait(seconds)
         self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Give an abort a chance in a long computation.
+        """Give an abort a chance in a long computation, and show that it goes on.
 
         Raises:
             AbortedError: the measurement was asked to stop, and has not been told yet.
         """
+        PULSE.tick()
         self._stop.check()
 
     def wait_for(
@@ -245,11 +248,13 @@ class Conversation:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _linked(self, action: Callable[[Link], _Result]) -> _Result:
+    def _linked(self, action: Callable[[Link], _Result], timeout_s: float | None = None) -> _Result:
         """Do something on the link; an abort before, during or after it is told here."""
         self.checkpoint()
+        link = self.link
+        PULSE.excuse(link.timeout_s if timeout_s is None else timeout_s)
         try:
-            result = action(self.link)
+            result = action(link)
         except LinkError as exc:
             # An abort makes the instrument fall silent or answer half: that is not the news.
             try:

@@ -389,6 +389,13 @@ def plugin_frame(exc: BaseException, home: str) -> str:
     return inside
 
 
+def describe_failure(exc: BaseException, home: str) -> tuple[str, str]:
+    """Return type, text and the plugin's own line of an exception, and the whole traceback."""
+    what = "".join(traceback.format_exception_only(exc)).strip().splitlines()[-1]
+    frame = plugin_frame(exc, home)
+    return (f"{what} ({frame})" if frame else what), "".join(traceback.format_exception(exc))
+
+
 # -- files ---------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,14 @@ from drivebay._core.index import (
     static_problem,
     winners,
 )
-from drivebay._core.loader import Generation, drift, hash_of, retire, stage_generation
+from drivebay._core.loader import (
+    Generation,
+    describe_failure,
+    drift,
+    hash_of,
+    retire,
+    stage_generation,
+)
 from drivebay._core.manager.change import Change, Happening, circle_through, first_state, restored
 from drivebay._core.manager.explain import explain
 from drivebay._core.manager.info import (
@@ -61,7 +68,7 @@ from drivebay._core.manager.info import (
     State,
     plan_for,
 )
-from drivebay._core.manager.instances import Instances, describe_failure
+from drivebay._core.manager.instances import Instances
 from drivebay._core.manager.state_file import StateFile, drivebay_home
 from drivebay._core.manager.watcher import Watcher
 from drivebay._core.manifest import PluginMetadata, canonical_name, check_config

@@ -7,14 +7,13 @@ and shutting down disconnect them, each contained. Never keeps an instance alive
 from __future__ import annotations
 
 import threading
-import traceback
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from drivebay._core.contract import InstrumentDriver, ScpiDriver
 from drivebay._core.index import Record
-from drivebay._core.loader import Generation, plugin_frame
+from drivebay._core.loader import Generation
 
 if TYPE_CHECKING:
     from drivebay._core.manager.facade import PluginManager
@@ -133,10 +132,3 @@ def _noting(
     noting.__name__ = name
     noting.__doc__ = function.__doc__
     return noting
-
-
-def describe_failure(exc: BaseException, home: str) -> tuple[str, str]:
-    """Return type, text and the plugin's own line of an exception, and the whole traceback."""
-    what = "".join(traceback.format_exception_only(exc)).strip().splitlines()[-1]
-    frame = plugin_frame(exc, home)
-    return (f"{what} ({frame})" if frame else what), "".join(traceback.format_exception(exc))
