@@ -9,16 +9,11 @@ with the driver's own traceback. Stores nothing: that is the next stage's work.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from drivebay._core.contract.calling import Chunk, measured, method_spec, plain_parameters
-from drivebay._core.errors import (
-    AbortedError,
-    DrivebayError,
-    DriverError,
-)
+from drivebay._core.contract.calling import Chunk
+from drivebay._core.errors import AbortedError, DrivebayError
 from drivebay._core.methods import Column
 from drivebay._core.session import Session
 
@@ -48,8 +43,9 @@ class Measurement:
     def __init__(self, session: Session, method: str, params: Mapping[str, Any]) -> None:
         self.session = session
         self.method = method
-        self.spec = method_spec(session.driver, method, session.metadata.name)
-        self.parameters = plain_parameters(session.driver, self.spec, params)
+        seat = session.ready()
+        self.spec = seat.spec(method)
+        self.parameters = seat.validate(method, params)
         self.columns: tuple[Column, ...] | None = self.spec.columns
         self.state: EndState | None = None
         self.reason: str | None = None
@@ -60,7 +56,7 @@ class Measurement:
     def abort(self, by: str = "user") -> None:
         """Stop it, from any thread; returns without waiting for the end."""
         self._aborted_by = by
-        self.session.abort()
+        self.session.abort(by)
 
     def chunks(self) -> Iterator[Chunk]:
         """Measure; yield each chunk as it is taken. Can be run once, with the session claimed.
@@ -71,9 +67,9 @@ class Measurement:
         """
         session = self.session
         started = time.monotonic()
-        session.suspect = True
         try:
-            yield from self._run()
+            session.begin()
+            yield from session.ready().stream(self.method, self.parameters, self.values)
         except AbortedError as exc:
             exc.by = self._aborted_by or exc.by
             self._end("aborted", exc.by)
@@ -81,10 +77,6 @@ class Measurement:
         except DrivebayError as exc:
             self._end("failed", f"{type(exc).__name__}: {exc}")
             raise
-        except Exception as exc:
-            error = self._driver_error(exc)
-            self._end("failed", str(error))
-            raise error from exc
         except BaseException as exc:
             # Whoever reads the chunks cannot go on (the disk is full, the program ends).
             self._end("failed", f"not read to the end: {type(exc).__name__}")
@@ -95,21 +87,7 @@ class Measurement:
         finally:
             self.duration_s = time.monotonic() - started
 
-    def _run(self) -> Iterator[Chunk]:
-        yield from measured(self.session.driver, self.method, self.parameters, self.values)
-
     def _end(self, state: EndState, reason: str | None) -> None:
         self.state, self.reason = state, reason
         if state != "done":
             self.session.make_safe()
-
-    def _driver_error(self, exc: Exception) -> DriverError:
-        name = self.session.metadata.name
-        frames = traceback.extract_tb(exc.__traceback__)
-        where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
-        return DriverError(
-            f"{name}.{self.method} raised {type(exc).__name__}: {exc}{where}",
-            plugin=name,
-            resource=self.session.resource,
-            traceback="".join(traceback.format_exception(exc)),
-        )

@@ -1,10 +1,14 @@
-"""Stage 4: one link and one driver on one instrument; its life cycle and its safe state.
+"""Stage 4: one lease, one link and one driver on one instrument; its life cycle, its safe state.
 
-Promises: what the manifest declares as the safe state is sent whenever a measurement does not end
-well and when a session is closed after one that did not; the writes go out first, without a
-question before them, and are verified after. The link is closed last, whatever else fails.
+Promises:
+- The keeper holds the link, so a driver that dies or is replaced closes nothing: the next driver
+  takes over the same open instrument.
+- Newer code takes over between two measurements, never during one; whatever goes wrong on the way,
+  the driver that is there goes on, and that is said.
+- The safe state is sent whenever a measurement does not end well, and when a session is closed
+  with something armed; the keeper sends it, whatever the driver does.
 
-This stage runs the driver in the caller's process. It never chooses a driver and stores nothing.
+It never chooses a driver and stores nothing.
 """
 
 from __future__ import annotations
@@ -12,72 +16,130 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from drivebay._core.contract import InstrumentDriver, ScpiDriver
-from drivebay._core.errors import BusyError, DrivebayError, LinkOpenError
+from drivebay._core.errors import BusyError, DrivebayError, LinkError, LinkLostError
 from drivebay._core.index import Identity, normal_model
-from drivebay._core.keeper import SafeStateReport, run_safe_state
-from drivebay._core.links import Link
+from drivebay._core.keeper import KeptSession, SafeStateReport
+from drivebay._core.loader import Generation
 from drivebay._core.manifest import PluginMetadata
+from drivebay._core.seat import Ranges, Seat
 
 _log = logging.getLogger("drivebay.session")
 
 _ABORT_DEADLINE_S: Final = 10.0
 """How long close() waits for a driver's own clean-up before it sends the safe state itself."""
 
+MakeSeat = Callable[[Generation, Ranges], Seat]
+Limits = Mapping[str, tuple[float, float]]
+
 
 class Session:
     """An opened instrument.
 
     Args:
-        driver: a new instance, not yet connected.
-        metadata: the manifest of its plugin.
-        link: an open link, lent to drivers that can take it; None for a driver that opens its own.
-        identity: the instrument's answer to ``*IDN?``, if it was asked already.
+        kept: the instrument in the keeper.
+        make_seat: connects a driver of a generation; called again after a crash and for newer code.
+        generation: the code to run.
+        identity: the instrument's answer to ``*IDN?``, None when it knows no such question.
+        setup: what the bench adds to the manifest: ``limits``, ``channels``, ``policy``, ``ramp``,
+            ``safe_state``, ``order``, ``source``.
+
+    Attributes:
+        link: the owner's own link to the instrument.
+        seat: the driver.
+        suspect: a measurement did not end well and nobody has confirmed the safe state since.
+        reloads: how often newer code took over.
     """
 
     def __init__(
         self,
-        driver: InstrumentDriver,
-        metadata: PluginMetadata,
-        link: Link | None,
-        resource: str,
+        kept: KeptSession,
+        make_seat: MakeSeat,
+        generation: Generation,
         identity: Identity | None = None,
+        setup: Mapping[str, Any] | None = None,
     ) -> None:
-        self.driver = driver
-        self.metadata = metadata
-        self.link = link
-        self.resource = resource
+        self.kept = kept
+        self.resource = kept.resource
+        self.link = kept.link()
         self.suspect = False
-        """A measurement did not end well and nobody has confirmed the safe state since."""
+        self.reloads = 0
+        self.on_degraded: Callable[[str], None] = _log.error
+        self._setup = dict(setup or {})
+        self._make_seat = make_seat
+        self._wanted: Generation | None = None
         self._busy = threading.Lock()
+        self._reviving = threading.Lock()
         self._closed = False
-        self._connect(identity)
+        model = identity.model if identity is not None else ""
+        self._configure(generation.metadata, model)
+        self.seat = self._seated(generation, model)
+        self.identity = self.seat.identity
 
-    def _connect(self, identity: Identity | None) -> None:
-        driver, link = self.driver, self.link
-        if isinstance(driver, ScpiDriver):
-            if link is not None:
-                driver.use_link(link)
-            if identity is not None:
-                driver.ranges = ranges_for(self.metadata, identity.model)
-        try:
-            connected = driver.connect()
-            if connected is False:
-                raise LinkOpenError(
-                    f"{self.metadata.name}: connect() on {self.resource} returned False",
-                    resource=self.resource,
-                )
-            self.identity: dict[str, str] = dict(driver.get_identity())
-        except BaseException:
-            if link is not None:
-                link.close()
-            raise
-        if isinstance(driver, ScpiDriver):
-            driver.ranges = ranges_for(self.metadata, self.identity.get("model", ""))
+    @property
+    def metadata(self) -> PluginMetadata:
+        """The manifest of the code that runs."""
+        return self.seat.generation.metadata
+
+    @property
+    def has_safe_state(self) -> bool:
+        """Whether anybody declared what makes this instrument harmless."""
+        return bool(self._setup.get("safe_state") or self.metadata.safe_state)
+
+    # -- the driver ------------------------------------------------------------------------------
+
+    def _configure(self, metadata: PluginMetadata, model: str) -> None:
+        """Tell the keeper what this instrument obeys, and what nobody may exceed."""
+        setup = self._setup
+        ranges = self._ranges(metadata, model) or {}
+        limits = {
+            name: pair
+            for name, pair in ranges.items()
+            if isinstance(pair, list | tuple) and len(pair) == 2 and name in _LEVELS
+        }
+        self.kept.configure(
+            plugin=f"{metadata.name} {metadata.version}",
+            safe_state=setup.get("safe_state") or metadata.safe_state or {},
+            dialect=metadata.dialect or {},
+            limits=limits,
+            channels=setup.get("channels") or {},
+            strict=bool(setup.get("limits") or setup.get("channels")),
+            source=str(ranges.get("source") or ""),
+            policy=setup.get("policy") or "off",
+            ramp=setup.get("ramp") or {},
+            order=setup.get("order"),
+        )
+
+    def _ranges(self, metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
+        ranges = ranges_for(metadata, model)
+        limits = self._setup.get("limits")
+        return narrowed(ranges, limits, str(self._setup.get("source"))) if limits else ranges
+
+    def _seated(self, generation: Generation, model: str) -> Seat:
+        metadata = generation.metadata
+        seat = self._make_seat(generation, self._ranges(metadata, model))
+        found = seat.identity.get("model", "")
+        if normal_model(found) != normal_model(model):
+            seat.use_ranges(self._ranges(metadata, found))
+        return seat
+
+    def ready(self) -> Seat:
+        """Return the driver; one whose process died is started anew on the same link.
+
+        Raises:
+            DriverError: it could not be started.
+            LinkError: the link could not be had.
+        """
+        if self.seat.exit is not None and not self._closed:
+            with self._reviving:
+                if self.seat.exit is not None:
+                    dead, generation = self.seat, self._wanted or self.seat.generation
+                    self.seat = self._seated(generation, self.identity.get("model", ""))
+                    dead.close()
+        return self.seat
 
     def claim(self) -> None:
         """Take the instrument for one measurement; :meth:`release` gives it back, from any thread.
@@ -89,8 +151,12 @@ class Session:
             raise BusyError(f"{self.resource} is in the middle of a measurement; abort() ends it")
 
     def release(self) -> None:
-        """Give back what :meth:`claim` took."""
-        self._busy.release()
+        """Give back what :meth:`claim` took; newer code that waited takes over now."""
+        try:
+            self._take_over()
+        finally:
+            self._busy.release()
+        self._settle()  # what came in between
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -105,20 +171,107 @@ class Session:
         finally:
             self.release()
 
-    def abort(self) -> None:
-        """Stop the running measurement, from any thread; returns without waiting for its end."""
-        self.driver.abort()
+    # -- newer code ------------------------------------------------------------------------------
 
-    def make_safe(self) -> SafeStateReport:
-        """Bring the instrument into the state its manifest declares as safe.
+    def replace(self, generation: Generation) -> None:
+        """Let newer code take over: now, or when the running measurement has ended."""
+        self._wanted = generation
+        if self._busy.locked():
+            _log.warning(
+                "%s: generation %d of %s waits until the measurement has ended",
+                self.resource,
+                generation.number,
+                generation.metadata.name,
+            )
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._wanted is not None and not self._closed and self._busy.acquire(blocking=False):
+            try:
+                self._take_over()
+            finally:
+                self._busy.release()
+
+    def _take_over(self) -> None:
+        """Switch to the wanted generation; the instrument is claimed."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is None or self._closed or wanted is self.seat.generation:
+            return
+        try:
+            self._switch(wanted)
+        except DrivebayError as exc:
+            number = self.seat.generation.number
+            self.on_degraded(
+                f"generation {wanted.number} did not take over {self.resource}, generation"
+                f" {number} goes on: {type(exc).__name__}: {exc}"
+            )
+
+    def _switch(self, wanted: Generation) -> None:
+        old, model = self.seat, self.identity.get("model", "")
+        new = self._seated(wanted, model)
+        try:
+            self._check_canary(new)
+            state = old.export_state() if old.exit is None else None
+            if state is not None:
+                new.resume(state)
+            self._configure(wanted.metadata, model)
+        except BaseException:
+            new.close()
+            raise
+        self.seat = new
+        self.reloads += 1
+        old.close()
+        _log.info("%s: generation %d has taken over", self.resource, wanted.number)
+
+    def _check_canary(self, new: Seat) -> None:
+        """The newer code must see the same instrument as the older."""
+        for part in ("manufacturer", "model", "serial"):
+            before, now = self.identity.get(part), new.identity.get(part)
+            if before != now:
+                raise LinkLostError(
+                    f"{self.resource}: the newer code reads {part} {now!r}, it was {before!r}",
+                    resource=self.resource,
+                )
+
+    # -- stopping --------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A measurement begins: the instrument may be energised.
+
+        Raises:
+            UnsafeError: it could not be made safe, and nobody has acknowledged that.
+            LinkLostError: it is not ours any more.
+        """
+        if self.kept.lost:
+            raise LinkLostError(
+                f"{self.resource} {self.kept.lost}; open it again", resource=self.resource
+            )
+        self.kept.go()
+        self.suspect = True
+
+    def abort(self, by: str = "user") -> None:
+        """Stop the running measurement, from any thread; returns without waiting for its end.
+
+        The keeper switches off first and lets nothing on again; then the driver is told.
+        """
+        try:
+            for problem in self.kept.halt(by):
+                _log.warning("%s: abort: %s", self.resource, problem)
+        finally:
+            self.seat.abort()
+
+    def make_safe(self, *, planned: bool = False, forced: bool = False) -> SafeStateReport:
+        """Bring the instrument into its safe state.
 
         Never raises: what fails is in the report, is logged, and the rest is still done.
         """
-        declared = self.metadata.safe_state
-        if not declared or self.link is None:
-            return self._driver_reset()
-        report = run_safe_state(self.link, declared)
-        self.suspect = bool(report.problems) or report.verified is False
+        try:
+            if not self.has_safe_state:
+                return self._driver_reset()
+            report = self.kept.make_safe(planned=planned, forced=forced)
+        except DrivebayError as exc:
+            report = SafeStateReport(verified=False, problems=(str(exc),))
+        self.suspect = not report.confirmed
         if self.suspect:
             _log.error(
                 "%s: safe state not confirmed: %s", self.resource, "; ".join(report.problems)
@@ -126,45 +279,83 @@ class Session:
         return report
 
     def _driver_reset(self) -> SafeStateReport:
-        # A seed-style driver owns its connection, so the most that can be asked is its reset().
+        # Nobody declared a safe state, so the most that can be asked is the driver's reset().
         try:
-            self.driver.reset()
-        except Exception as exc:  # noqa: BLE001 - border: the driver's own code
-            problem = f"reset() raised {type(exc).__name__}: {exc}"
+            self.seat.call("reset")
+        except DrivebayError as exc:
+            problem = f"reset(): {exc}"
             _log.exception("%s: %s", self.resource, problem)
             return SafeStateReport(problems=(problem,))
         return SafeStateReport(sent=("reset()",))
 
+    # -- the end ---------------------------------------------------------------------------------
+
     def close(self) -> None:
-        """Abort what is running, make safe if that did not end well, disconnect, close the link."""
+        """Abort what is running, make safe what is armed, end the driver, give the lease back."""
         if self._closed:
             return
         self._closed = True
         try:
-            if self._busy.acquire(blocking=False):
-                self._busy.release()
-            else:
-                try:
-                    self.abort()
-                except DrivebayError as exc:
-                    _log.warning("%s: abort: %s", self.resource, exc)
-                # The measurement's own thread cleans up, and it needs the link until it has.
-                if not self._busy.acquire(timeout=_ABORT_DEADLINE_S):
-                    _log.error(
-                        "%s: the driver did not stop within %g s", self.resource, _ABORT_DEADLINE_S
-                    )
-                    self.suspect = True
-            if self.suspect:
-                self.make_safe()
-            self.driver.disconnect()
+            self._end_measurement()
+            self._leave_safe()
         finally:
-            if self.link is not None:
-                self.link.close()
+            self.seat.close()
+            self.link.close()
+            self.kept.close()
+
+    def _end_measurement(self) -> None:
+        if self._busy.acquire(blocking=False):
+            self._busy.release()
+            return
+        try:
+            self.abort("the session was closed")
+        except DrivebayError as exc:
+            _log.warning("%s: abort: %s", self.resource, exc)
+        # The measurement's own thread cleans up, and it needs the driver until it has.
+        if not self._busy.acquire(timeout=_ABORT_DEADLINE_S):
+            _log.error("%s: the driver did not stop within %g s", self.resource, _ABORT_DEADLINE_S)
+            self.suspect = True
+
+    def _leave_safe(self) -> None:
+        if self.kept.lost:
+            return
+        try:
+            armed = bool(self.kept.status().get("armed"))
+        except LinkError:
+            return  # the keeper is gone, and the next one makes safe what was armed
+        if self.suspect or armed:
+            self.make_safe(planned=not self.suspect)
 
     @property
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
         return self._closed
+
+
+_LEVELS: Final = frozenset(("voltage_v", "current_a", "power_w", "frequency_hz"))
+"""Quantities of a manifest's ranges that commands set; others bind parameters only."""
+
+
+def narrowed(ranges: Ranges, limits: Limits, source: str) -> dict[str, Any]:
+    """Return ranges within which both the instrument and the bench allow a value.
+
+    Args:
+        ranges: of the instrument.
+        limits: of the bench.
+        source: the bench file, named where it is the narrower.
+
+    >>> narrowed({"voltage_v": [-210, 210], "source": "2400"}, {"voltage_v": (-10, 10)}, "b.yaml")
+    {'voltage_v': [-10, 10], 'source': 'b.yaml'}
+    """
+    result = dict(ranges or {})
+    for name, (low, high) in limits.items():
+        widest = result.get(name)
+        if widest is None:
+            result[name] = [low, high]
+        else:
+            result[name] = [max(low, widest[0]), min(high, widest[1])]
+    result["source"] = source
+    return result
 
 
 def ranges_for(metadata: PluginMetadata, model: str) -> dict[str, Any] | None:

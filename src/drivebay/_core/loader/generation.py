@@ -26,13 +26,13 @@ import time
 import traceback
 import types
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from drivebay._core.contract import InstrumentDriver
 from drivebay._core.errors import LoadError
-from drivebay._core.loader.verify import verify_driver
+from drivebay._core.loader.verify import drift, verify_driver
 from drivebay._core.manifest import PluginMetadata, canonical_name, split_driver_class
 
 NAMESPACE: Final = "drivebay_plugins"
@@ -70,13 +70,30 @@ class Generation:
 
     number: int
     package: str
-    driver_class: type[InstrumentDriver]
+    driver_class: type[InstrumentDriver] | None
+    """None when it was loaded and verified in another process."""
     sha256: str
     files: Mapping[str, str]
     """Relative path -> SHA-256 of every file the generation was compiled from."""
     seconds: float
     plan: LoadPlan
-    stage: Stage
+    metadata: PluginMetadata
+    uses: Mapping[str, Generation]
+    """Generations it may import, by canonical name."""
+    drift: tuple[str, ...] = ()
+    """Where the class and its manifest contradict each other, without being of no use."""
+    stage: Stage | None = None
+
+    def needs(self) -> list[Generation]:
+        """Return the generations it imports, each after those it imports itself."""
+        found: dict[int, Generation] = {}
+        for used in self.uses.values():
+            found.update((id(each), each) for each in (*used.needs(), used))
+        return list(found.values())
+
+
+Stager = Callable[[LoadPlan, PluginMetadata, Mapping[str, Generation]], Generation]
+"""What makes a verified generation of a plan; :func:`stage_generation` does it in this process."""
 
 
 class Stage:
@@ -254,6 +271,11 @@ def _install_finder() -> None:
 _numbers = itertools.count(1)
 
 
+def next_number() -> int:
+    """Return the number of a new generation, which no other has in this process."""
+    return next(_numbers)
+
+
 def stage_generation(
     plan: LoadPlan,
     metadata: PluginMetadata,
@@ -271,7 +293,7 @@ def stage_generation(
     """
     _install_finder()
     started = time.perf_counter()
-    number = next(_numbers)
+    number = next_number()
     package = f"{NAMESPACE}.{canonical_name(plan.name)}.g{number}"
     try:
         stage = Stage(package, plan, uses or {})
@@ -290,7 +312,17 @@ def stage_generation(
         raise
     seconds = time.perf_counter() - started
     generation = Generation(
-        number, package, driver_class, stage.sha256, stage.files, seconds, plan, stage
+        number,
+        package,
+        driver_class,
+        stage.sha256,
+        stage.files,
+        seconds,
+        plan,
+        metadata,
+        dict(uses or {}),
+        tuple(drift(driver_class, metadata)),
+        stage,
     )
     # A manager that is dropped without a shutdown must not leave its plugins in sys.modules.
     weakref.finalize(generation, _retire, stage).atexit = False
@@ -299,7 +331,8 @@ def stage_generation(
 
 def retire(generation: Generation) -> None:
     """Take a generation's names out of ``sys.modules``; its live objects go on working."""
-    _retire(generation.stage)
+    if generation.stage is not None:
+        _retire(generation.stage)
 
 
 def _retire(of: Stage) -> None:

@@ -50,8 +50,8 @@ from drivebay._core.index import (
 )
 from drivebay._core.loader import (
     Generation,
+    Stager,
     describe_failure,
-    drift,
     hash_of,
     retire,
     stage_generation,
@@ -68,7 +68,7 @@ from drivebay._core.manager.info import (
     State,
     plan_for,
 )
-from drivebay._core.manager.instances import Instances
+from drivebay._core.manager.instances import Closing, Instances
 from drivebay._core.manager.state_file import StateFile, drivebay_home
 from drivebay._core.manager.watcher import Watcher
 from drivebay._core.manifest import PluginMetadata, canonical_name, check_config
@@ -88,6 +88,8 @@ class PluginManager:
         platform_version: version of the driver contract plugins are checked against.
         logger: where to report; default this module's.
         home: folder for user plugins, cache and decisions; default ``DRIVEBAY_HOME``.
+        stager: what loads and verifies a plugin; by default it is imported into this process. A
+            ``Bay`` has it done in another one, and then only :meth:`get_driver` imports here.
 
     Raises:
         TypeError: ``plugin_dirs`` is one string or path instead of a list.
@@ -101,6 +103,7 @@ class PluginManager:
         logger: logging.Logger | None = None,
         *,
         home: Path | None = None,
+        stager: Stager = stage_generation,
     ) -> None:
         parse_platform_version(platform_version)
         self.platform_version = platform_version
@@ -116,6 +119,8 @@ class PluginManager:
         self._load_locks: dict[str, threading.RLock] = {}
         self._loading: dict[str, int] = {}
         self._callbacks: tuple[Callable[[PluginEvent], None], ...] = ()
+        self._stager = stager
+        self._here: dict[str, Generation] = {}
         self._instances = Instances(self)
         self._watchers: list[Watcher] = []
         _, pins = self._state_file.read()
@@ -518,7 +523,7 @@ class PluginManager:
         missing = missing_dependencies(list(metadata.dependencies))
         if missing:
             raise MissingDependencyError("; ".join(missing), plugin=record.name, missing=missing)
-        return stage_generation(plan_for(record), metadata, uses)
+        return self._stager(plan_for(record), metadata, uses)
 
     def _load_used(self, record: Record) -> dict[str, Generation]:
         snapshot = self._snapshot
@@ -558,7 +563,7 @@ class PluginManager:
         if replaced[0] is not None:
             retire(replaced[0])
         self.logger.info("%s plugin: %s", kind.capitalize(), record.name)
-        for contradiction in drift(generation.driver_class, record.metadata):
+        for contradiction in generation.drift:
             self.logger.warning("Plugin '%s': %s", record.name, contradiction)
 
     def _failed(self, key: str, exc: PluginError) -> None:
@@ -632,14 +637,62 @@ class PluginManager:
             if state.error_message:
                 text += f": {state.error_message}"
             raise PluginStateError(text, plugin=record.name, status=state.status.value)
-        if record.metadata.config_schema is not None:
-            config = check_config(record.metadata, config)
+        config = self.checked_config(record.name, config)
+        generation = self._imported(record.key, generation)
+        driver_class: Any = generation.driver_class
         try:
-            driver = generation.driver_class(resource_name, config)
+            driver: InstrumentDriver = driver_class(resource_name, config)
         except (Exception, SystemExit) as exc:  # the border: the driver's own code
             raise self._driver_failed(record, resource_name, generation, exc) from exc
         self._instances.add(record, generation, driver)
         return driver
+
+    def checked_config(
+        self, plugin_name: str, config: dict[str, Any] | None
+    ) -> dict[str, Any] | None:
+        """Return a driver's config with the defaults of the manifest's schema filled in.
+
+        Raises:
+            ConfigError: every problem with it.
+        """
+        metadata = self._record(plugin_name).metadata
+        return config if metadata.config_schema is None else check_config(metadata, config)
+
+    def generation_of(self, plugin_name: str) -> Generation:
+        """Return the generation in service, loaded if need be. Raises: as :meth:`require`."""
+        return self._load(self._record(plugin_name).key, again=False)
+
+    def _imported(self, key: str, generation: Generation) -> Generation:
+        """The same code in this process: the generation itself, or imported for this purpose."""
+        if generation.driver_class is not None:
+            return generation
+        with self._load_lock(key):
+            here = self._here.get(key)
+            if here is None or here.sha256 != generation.sha256:
+                uses = {k: self._imported(k, used) for k, used in generation.uses.items()}
+                plan = replace(generation.plan, sha256=generation.sha256)
+                here = self._here[key] = stage_generation(plan, generation.metadata, uses)
+            return here
+
+    def session_opened(self, plugin_name: str, session: Closing) -> None:
+        """Count an opened instrument as an instance of a plugin; it is active while one is open.
+
+        Unloading or disabling the plugin calls its ``disconnect``.
+        """
+        self._instances.add_session(self._record(plugin_name), session)
+
+    def session_closed(self, plugin_name: str, session: Closing) -> None:
+        """Take note of its end."""
+        self._instances.drop_session(self._record(plugin_name).key, session)
+
+    def degrade(self, plugin_name: str, reason: str) -> None:
+        """Take note that the newest code did not take over an open instrument, and say so."""
+
+        def note(old: State) -> State:
+            return replace(old, degraded=True, error_message=reason)
+
+        self.logger.error("Plugin '%s': %s", plugin_name, reason)
+        self._set_state(self._record(plugin_name).key, note, "reload_failed", reason)
 
     def _driver_failed(
         self, record: Record, resource: str, generation: Generation, exc: BaseException

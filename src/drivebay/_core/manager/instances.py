@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from drivebay._core.contract import InstrumentDriver, ScpiDriver
 from drivebay._core.index import Record
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from drivebay._core.manager.facade import PluginManager
 
 
+class Closing(Protocol):
+    """What can be disconnected: a driver, or an opened instrument whose driver runs elsewhere."""
+
+    def disconnect(self) -> object:
+        """Let the instrument go."""
+
+
 class Instances:
     """All live instances, by plugin."""
 
@@ -26,7 +33,7 @@ class Instances:
         self._manager = weakref.ref(manager)
         # Reentrant: the collector may end an instance on the thread that holds it.
         self._lock = threading.RLock()
-        self._live: dict[str, dict[int, weakref.ref[InstrumentDriver]]] = {}
+        self._live: dict[str, dict[int, weakref.ref[Closing]]] = {}
         self._connected: dict[str, set[int]] = {}
 
     def connected(self, key: str) -> bool:
@@ -52,6 +59,25 @@ class Instances:
         except AttributeError:
             # A class with __slots__ takes no attributes: it works, it just never shows as active.
             return
+
+    def add_session(self, record: Record, session: Closing) -> None:
+        """Follow an opened instrument whose driver runs elsewhere."""
+        key, number = record.key, id(session)
+
+        def gone(_: Any) -> None:
+            with self._lock:
+                self._live.get(key, {}).pop(number, None)
+            self._note(key, number, connected=False)
+
+        with self._lock:
+            self._live.setdefault(key, {})[number] = weakref.ref(session, gone)
+        self._note(key, number, connected=True)
+
+    def drop_session(self, key: str, session: Closing) -> None:
+        """It was closed."""
+        with self._lock:
+            self._live.get(key, {}).pop(id(session), None)
+        self._note(key, id(session), connected=False)
 
     def close(self, key: str) -> None:
         """Disconnect every connected instance of a plugin, newest first; errors are logged."""

@@ -1,0 +1,343 @@
+"""Where a driver runs: in this process (inline) or in one of its own (a host), behind one face.
+
+Promises: above this module nobody needs to know which it is; a seat that fails to come about leaves
+no process and no grant behind. Owns no link and no lease: it is lent one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from drivebay._core.contract import InstrumentDriver, Resumable, ScpiDriver
+from drivebay._core.contract.calling import (
+    Chunk,
+    known_specs,
+    measured,
+    plain_parameters,
+)
+from drivebay._core.errors import (
+    DrivebayError,
+    DriverError,
+    LinkOpenError,
+    MethodError,
+    PluginStateError,
+)
+from drivebay._core.host import Exit, Host, Limits, spec_of_plain
+from drivebay._core.loader import Generation, describe_failure, next_number
+
+if TYPE_CHECKING:
+    from drivebay._core.keeper import KeptSession
+    from drivebay._core.loader import LoadPlan
+    from drivebay._core.manifest import PluginMetadata
+    from drivebay._core.methods import MethodSpec
+
+Ranges = Mapping[str, Any] | None
+
+
+class Seat(ABC):
+    """A connected driver.
+
+    Attributes:
+        generation: the code it runs.
+        identity: the instrument, as the driver read it when it connected.
+        methods: what it can measure, by name.
+        pid: the process it runs in, None for this one.
+        exit: how its process ended, None while it runs.
+    """
+
+    generation: Generation
+    identity: dict[str, str]
+    methods: Mapping[str, MethodSpec]
+    pid: int | None = None
+
+    @property
+    def exit(self) -> Exit | None:
+        """How its process ended, None while it runs or when it has none."""
+        return None
+
+    def spec(self, method: str) -> MethodSpec:
+        """Return what a method takes and gives.
+
+        Raises:
+            MethodError: there is no such method.
+        """
+        if method not in self.methods:
+            raise MethodError(method, self.methods, subject=self.generation.metadata.name)
+        return self.methods[method]
+
+    @abstractmethod
+    def validate(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return parameters as plain data, checked, with defaults filled in.
+
+        Raises:
+            MethodError: there is no such method.
+            ParameterError: every problem with the parameters.
+        """
+
+    @abstractmethod
+    def stream(
+        self, method: str, params: Mapping[str, Any], values: dict[str, Any]
+    ) -> Iterator[Chunk]:
+        """Measure; yield chunks as they are taken, and put whatever else there is into ``values``.
+
+        Raises: what the driver raises, a DriverError for anything that is not ours.
+        """
+
+    @abstractmethod
+    def call(self, name: str, *args: Any) -> Any:
+        """Call a method of the driver. Raises: as :meth:`stream`."""
+
+    @abstractmethod
+    def aside(self, name: str) -> Any:
+        """Call a method of the driver that may run beside a measurement, such as ``get_status``."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Ask the running measurement to stop, from any thread."""
+
+    @abstractmethod
+    def use_ranges(self, ranges: Ranges) -> None:
+        """Set the limits that parameters are held against."""
+
+    @abstractmethod
+    def export_state(self) -> dict[str, Any] | None:
+        """Return what the next generation must know; None if the driver keeps no such state."""
+
+    @abstractmethod
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take over from the last generation."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect the driver and end its process, if it has one; never raises."""
+
+
+class InlineSeat(Seat):
+    """A driver in this process: a debugger works, and a crash takes everything with it."""
+
+    def __init__(self, driver: InstrumentDriver, generation: Generation, resource: str) -> None:
+        self.driver = driver
+        self.generation = generation
+        self._resource = resource
+        connected = self._contained("connect", driver.connect)
+        if connected is False:
+            raise LinkOpenError(
+                f"{generation.metadata.name}: connect() on {resource} returned False",
+                resource=resource,
+            )
+        self.identity = dict(self._contained("get_identity", driver.get_identity))
+        self.methods = known_specs(driver)
+
+    def validate(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        return plain_parameters(self.driver, self.spec(method), params)
+
+    def stream(
+        self, method: str, params: Mapping[str, Any], values: dict[str, Any]
+    ) -> Iterator[Chunk]:
+        try:
+            yield from measured(self.driver, method, params, values)
+        except DrivebayError:
+            raise
+        except Exception as exc:
+            raise self._error(method, exc) from exc
+
+    def call(self, name: str, *args: Any) -> Any:
+        return self._contained(name, getattr(self.driver, name), *args)
+
+    aside = call
+
+    def abort(self) -> None:
+        self.driver.abort()
+
+    def use_ranges(self, ranges: Ranges) -> None:
+        if isinstance(self.driver, ScpiDriver):
+            self.driver.ranges = ranges
+
+    def export_state(self) -> dict[str, Any] | None:
+        return self.driver.export_state() if isinstance(self.driver, Resumable) else None
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        if isinstance(self.driver, Resumable):
+            self.driver.resume(dict(state))
+
+    def close(self) -> None:
+        with contextlib.suppress(DrivebayError):
+            self._contained("disconnect", self.driver.disconnect)
+
+    def _contained(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(*args)
+        except DrivebayError:
+            raise
+        except Exception as exc:
+            raise self._error(what, exc) from exc
+
+    def _error(self, what: str, exc: Exception) -> DriverError:
+        name = self.generation.metadata.name
+        text, trace = describe_failure(exc, self.generation.plan.home)
+        return DriverError(
+            f"{name}.{what} raised {text}", plugin=name, resource=self._resource, traceback=trace
+        )
+
+
+class HostSeat(Seat):
+    """A driver in a process of its own."""
+
+    def __init__(
+        self,
+        generation: Generation,
+        kept: KeptSession,
+        resource: str,
+        config: Mapping[str, Any] | None,
+        ranges: Ranges,
+        limits: Limits | None = None,
+        on_death: Callable[[Exit], None] | None = None,
+    ) -> None:
+        """Start the process, load the code, lend it the link, connect.
+
+        Raises:
+            LoadError: the code is not what was verified, or cannot be loaded any more.
+            DriverError: its code raised; a subclass if its process ended.
+            LinkError: the link could not be had.
+        """
+        self.generation = generation
+        self._kept = kept
+        self._token = kept.grant()
+        grant = {"resource": resource, "path": kept.keeper.path, "token": self._token}
+        metadata = generation.metadata
+        try:
+            self._host = Host.start(
+                metadata.name,
+                metadata.version,
+                limits=limits,
+                on_output=_teller(metadata.name),
+                on_death=on_death,
+            )
+        except BaseException:
+            kept.revoke(self._token, "its driver did not start")
+            raise
+        try:
+            self.pid = self._host.pid
+            loaded = self._host.load(_pinned(generation), metadata, _needs(generation), kept=grant)
+            self._resumable = loaded.resumable
+            link = {"kept": grant} if loaded.scpi else None
+            self.takes_link = loaded.scpi
+            self._host.create(resource, config, ranges=ranges, link=link)
+            connected = self._host.connect()
+        except BaseException:
+            self.close()
+            raise
+        self.identity = connected.identity
+        self.methods = {name: spec_of_plain(plain) for name, plain in connected.methods.items()}
+
+    @property
+    def exit(self) -> Exit | None:
+        return self._host.exit
+
+    def validate(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        return self._host.validate(method, params)
+
+    def stream(
+        self, method: str, params: Mapping[str, Any], values: dict[str, Any]
+    ) -> Iterator[Chunk]:
+        return self._host.stream(method, params, values)
+
+    def call(self, name: str, *args: Any) -> Any:
+        return self._host.call(name, *args)
+
+    def aside(self, name: str) -> Any:
+        return self._host.aside(name)
+
+    def abort(self) -> None:
+        self._host.abort()
+
+    def use_ranges(self, ranges: Ranges) -> None:
+        self._host.use_ranges(ranges)
+
+    def export_state(self) -> dict[str, Any] | None:
+        return dict(self._host.call("export_state")) if self._resumable else None
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        if self._resumable:
+            self._host.call("resume", dict(state))
+
+    def kill(self) -> None:
+        """End its process at once, as a crash would."""
+        self._host.kill_now()
+
+    def close(self) -> None:
+        # Revoked first: its end is no accident, and nothing is switched off because of it.
+        with contextlib.suppress(DrivebayError):
+            self._kept.revoke(self._token, "its session was closed")
+        if self._host.alive:
+            with contextlib.suppress(DrivebayError):
+                self._host.call("disconnect")
+        self._host.close()
+
+
+def stage_in_host(
+    plan: LoadPlan, metadata: PluginMetadata, uses: Mapping[str, Generation]
+) -> Generation:
+    """Load and verify a plugin's code in a process that is ended right after.
+
+    Raises:
+        LoadError: the code cannot be read, imported or used, or ended the process.
+    """
+    number = next_number()
+    host = Host.start(metadata.name, metadata.version, on_output=_teller(metadata.name))
+    try:
+        needed = Generation(number, "", None, "", {}, 0.0, plan, metadata, dict(uses))
+        loaded = host.load(plan, metadata, _needs(needed))
+    finally:
+        host.close()
+    return Generation(
+        number,
+        "",
+        None,
+        loaded.sha256,
+        loaded.files,
+        loaded.seconds,
+        plan,
+        metadata,
+        dict(uses),
+        tuple(loaded.drift),
+    )
+
+
+def _pinned(generation: Generation) -> LoadPlan:
+    """The plan, bound to the very bytes that were verified."""
+    from dataclasses import replace
+
+    return replace(generation.plan, sha256=generation.sha256)
+
+
+def _needs(generation: Generation) -> list[tuple[LoadPlan, PluginMetadata]]:
+    return [(each.plan, each.metadata) for each in generation.needs()]
+
+
+def _teller(name: str) -> Callable[[str], None]:
+    """What a driver prints reaches the user, and never mixes with data on standard output."""
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"[{name}] {line}\n")
+
+    return tell
+
+
+def refuse_if_inline_only(generation: Generation) -> None:
+    """Refuse a plugin that says it can only run inline.
+
+    Raises:
+        PluginStateError: its manifest has ``isolation: inline``.
+    """
+    if generation.metadata.isolation == "inline":
+        name = generation.metadata.name
+        raise PluginStateError(
+            f"{name} declares isolation: inline; open it with isolation='inline'",
+            plugin=name,
+            status="discovered",
+        )
