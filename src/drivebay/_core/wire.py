@@ -119,19 +119,19 @@ class Channel:
             )
         data = _HEAD.pack(len(body), length) + body
         with self._sending:
-            if self._closed:
+            if self._closed or self._write_fd < 0:
                 raise BrokenPipeError(f"the channel to {self.peer} is closed")
             # As nearly always: it fits into the pipe at once.
             try:
-                sent = os.writev(self._write_fd, [data, *tail]) if tail else self._write(data)
+                if tail:
+                    sent = os.writev(self._write_fd, [data, *tail])
+                else:
+                    sent = os.write(self._write_fd, data)
             except BlockingIOError:
                 sent = 0
             if sent < len(data) + length:
                 deadline = None if timeout_s is None else time.monotonic() + timeout_s
                 self._send_rest([data, *tail], sent, deadline)
-
-    def _write(self, data: bytes) -> int:
-        return os.write(self._write_fd, data)
 
     def _send_rest(self, parts: Sequence[Buffer], sent: int, deadline: float | None) -> None:
         for part in parts:
@@ -228,16 +228,24 @@ class Channel:
         del self._buffer[: start + len(here)]
         return tail
 
+    def close_sending(self) -> None:
+        """Send nothing any more: the peer, once it has read what was sent, sees the end."""
+        with self._sending:
+            if self._closed or self._write_fd == self._read_fd:
+                return
+            fd, self._write_fd = self._write_fd, -1
+            if fd >= 0:
+                os.close(fd)
+
     def close(self) -> None:
         """Close both descriptors; call it from the receiving thread, or when none receives."""
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(OSError):
-            os.close(self._read_fd)
-        if self._write_fd != self._read_fd:
-            with contextlib.suppress(OSError):
-                os.close(self._write_fd)
+        with self._sending:
+            if self._closed:
+                return
+            self._closed = True
+            for fd in {self._read_fd, self._write_fd} - {-1}:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
 
 
 def pipe_pair() -> tuple[tuple[int, int], tuple[int, int]]:
