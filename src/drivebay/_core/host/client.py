@@ -375,7 +375,8 @@ class Host:
             plan: where it is.
             metadata: its manifest.
             uses: the plugins it imports, each after those it uses itself.
-            kept: where the keeper is, for drivers that open their own link.
+            kept: ``path``, ``token`` and ``resource`` of what a driver is lent that opens its
+                link itself.
 
         Raises:
             LoadError: the code cannot be imported, is no driver, or is not ready in time.
@@ -399,7 +400,7 @@ class Host:
             resource: the instrument.
             config: the driver's options, checked already.
             ranges: limits of the parameters.
-            link: ``{"kept": {"path": ..., "token": ...}}``, or ``{"direct": resource}`` in tests.
+            link: ``{"kept": {"path": ..., "token": ..., "resource": ...}}``, or ``{"direct": resource}`` in tests.
 
         Raises:
             DriverError: its constructor raised.

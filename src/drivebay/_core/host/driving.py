@@ -12,7 +12,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -26,14 +26,12 @@ from drivebay._core.contract.calling import (
 )
 from drivebay._core.errors import DrivebayError, DriverError, LinkOpenError, LoadError
 from drivebay._core.host import crossing
-from drivebay._core.links import Link, open_link
+from drivebay._core.keeper import GRANT_VARIABLE
+from drivebay._core.links import KeptLink, Link, open_direct
 from drivebay._core.links.pulse import PULSE
 from drivebay._core.loader import Generation, LoadPlan, describe_failure, drift, stage_generation
 from drivebay._core.manifest import PluginMetadata, canonical_name, metadata_from_plain
 from drivebay._core.methods import STANDARD, MethodSpec, fields, parameter_schema
-
-KEEPER_VARIABLE: Final = "DRIVEBAY_KEEPER"
-"""Environment variable that says where the keeper is, for a driver that opens its own link."""
 
 
 class Driving:
@@ -87,7 +85,7 @@ class Driving:
         PULSE.excuse(load_s)
         self.name = plan["name"]
         if kept is not None:
-            os.environ[KEEPER_VARIABLE] = json.dumps(kept)
+            os.environ[GRANT_VARIABLE] = json.dumps(kept)
         staged: dict[str, Generation] = {}
         for used_plan, used_metadata in uses:
             used = metadata_from_plain(used_metadata)
@@ -237,17 +235,8 @@ def _stage(
 
 def _open(link: Mapping[str, Any]) -> Link:
     if "kept" in link:
-        return _open_kept(link["kept"])
-    return open_link(str(link["direct"]))
-
-
-def _open_kept(kept: Mapping[str, Any]) -> Link:
-    from importlib import import_module
-
-    # Only hosts that are lent a link need it.
-    module = import_module("drivebay._core.links.kept")
-    link: Link = module.KeptLink(kept["path"], kept["token"])
-    return link
+        return KeptLink(link["kept"]["path"], link["kept"]["token"])
+    return open_direct(str(link["direct"]))
 
 
 def plain_spec(spec: MethodSpec) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 from drivebay._core.errors import LinkLostError, ProtocolError
 from drivebay._core.links.direct import MAX_TIMEOUT_S
 from drivebay._core.links.interface import Link
+from drivebay._core.links.pulse import PULSE
 from drivebay._core.wire import Channel, greet, unpack_error
 
 _SLACK_S: Final = 10.0
@@ -50,6 +51,7 @@ class KeeperPort:
             DrivebayError: what the operation raised.
         """
         channel = self._take()
+        PULSE.excuse(timeout_s)
         try:
             channel.send((operation, *arguments))
             error, result = channel.receive(timeout_s + _SLACK_S)
@@ -60,6 +62,7 @@ class KeeperPort:
             # An answer that comes later must not be taken for another question's.
             channel.close()
             raise
+        PULSE.tick()
         if self.gone:
             channel.close()
         else:
