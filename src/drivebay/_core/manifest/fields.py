@@ -6,7 +6,7 @@ Validation, the JSON Schema for editors, the reference page, the nearest-key hin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -318,24 +318,49 @@ def check_fields(
     Returns:
         The checked values by field, and those of the ``x-`` keys.
     """
+    if _from_the_future(raw, problems):
+        return {}, {}
+    required = tuple(key for key in REQUIRED if key not in optional) if optional else REQUIRED
+    values, extensions = check_keys(raw, FIELDS, problems, required)
+    if not problems and values.get("max_platform_version"):
+        _check_range(values, problems)
+    return values, extensions
+
+
+def check_keys(
+    raw: Mapping[str, Any],
+    table: Mapping[str, Field],
+    problems: list[Problem],
+    required: Collection[str],
+    *,
+    blanks: bool = True,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Check a mapping against a table of its keys.
+
+    Args:
+        raw: key to plain value.
+        table: every key there is, beside those that begin with ``x-``.
+        problems: filled with everything that is wrong.
+        required: keys that must have a value.
+        blanks: whether any other key without a value counts as absent; else that is a problem.
+
+    Returns:
+        The checked values by key, and those of the ``x-`` keys.
+    """
     values: dict[str, Any] = {}
     extensions: dict[str, Any] = {}
-    if _from_the_future(raw, problems):
-        return values, extensions
     for key, value in raw.items():
-        item = FIELDS.get(key)
+        item = table.get(key)
         if item is None:
             if type(key) is str and key.startswith("x-"):
                 extensions[key] = value
             else:
-                problems.append(_unknown(key, hint=len(problems) < MAX_HINTS))
+                problems.append(_unknown(key, table, hint=len(problems) < MAX_HINTS))
         elif value is not None and value != "":
             values[key] = item.check(item, value, problems)
-        elif item.required and key not in optional:
+        elif key in required or not blanks:
             problems.append(_no_value(key, value))
-    problems.extend(_missing(key) for key in REQUIRED if key not in raw and key not in optional)
-    if not problems and values.get("max_platform_version"):
-        _check_range(values, problems)
+    problems.extend(_missing(table[key]) for key in required if key not in raw)
     return values, extensions
 
 
@@ -357,17 +382,18 @@ def _from_the_future(raw: Mapping[str, Any], problems: list[Problem]) -> bool:
     return True
 
 
-def _unknown(key: object, hint: bool) -> Problem:
+def _unknown(key: object, table: Mapping[str, Field], hint: bool) -> Problem:
     if not isinstance(key, str):
         return Problem("M006", f"key {str(key)[:60]!r} must be text, found {kind_of(key)}")
-    close = nearest(key[:64], FIELDS) if hint else ""
+    close = nearest(key[:64], table) if hint else ""
     message = f"unknown key {grammar.clip(key)}{close or '; keys of your own begin with x-'}"
     return Problem("M003", message, (key,), on_key=True)
 
 
-def _missing(key: str) -> Problem:
+def _missing(item: Field) -> Problem:
+    key = item.name
     why = "; without it nothing can be loaded" if key == "driver_class" else ""
-    return Problem("M004", f"missing key {key!r}{why}; for example {key}: {FIELDS[key].example}")
+    return Problem("M004", f"missing key {key!r}{why}; for example {key}: {item.example}")
 
 
 def _no_value(key: str, value: object) -> Problem:

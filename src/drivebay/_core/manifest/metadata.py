@@ -131,7 +131,7 @@ class PluginMetadata:
         else:
             values, extensions = check_fields(_copied(data), problems, _NO_CLASS_NEEDED)
         if _refused(problems):
-            found = _diagnostics(problems, None, "")
+            found = located(problems, None, "")
             raise ManifestError(found, plugin=str(data.get("name", "")))
         return _build(cls, values, extensions)
 
@@ -175,7 +175,7 @@ class PluginMetadata:
         twin = object.__new__(type(self))
         own = twin.__dict__
         for key, value in self.__dict__.items():
-            own[key] = value if type(value) is str or value is None else _sealed(value)
+            own[key] = value if type(value) is str or value is None else seal(value)
         own["_sealed"] = True
         return twin
 
@@ -261,7 +261,7 @@ def metadata_from_call(
     problems: list[Problem] = []
     values, extensions = check_fields(_copied(arguments), problems, _NO_CLASS_NEEDED)
     if _refused(problems):
-        found = _diagnostics(problems, None, path)
+        found = located(problems, None, path)
         raise ManifestError(found, plugin=str(arguments.get("name", "")))
     values.setdefault("driver_class", driver_class)
     return _build(PluginMetadata, values, extensions)
@@ -283,7 +283,7 @@ def metadata_from_plain(plain: Mapping[str, Any], sealed: bool = True) -> Plugin
         own = metadata.__dict__
         for key, value in own.items():
             if type(value) is list or type(value) is dict:
-                own[key] = _sealed(value)
+                own[key] = seal(value)
         own["_sealed"] = True
     return metadata
 
@@ -300,16 +300,15 @@ def _read(
     reader = _reader()
     root, problems = reader.compose(data)
     if root is None:
-        return None, _diagnostics(problems, None, path)
+        return None, located(problems, None, path)
     raw = reader.top_values(root, len(data), problems)
-    if any(problem.code in ("M012", "M013") for problem in problems):
-        # Values were left out, so whatever the fields say next would be about the wrong thing.
-        return None, _diagnostics(problems, root, path)
+    if reader.is_incomplete(problems):
+        return None, located(problems, root, path)
     values, extensions = check_fields(raw, problems, optional)
     if not problems:
         return _build(cls, values, extensions), ()
     metadata = None if _refused(problems) else _build(cls, values, extensions)
-    return metadata, _diagnostics(problems, root, path)
+    return metadata, located(problems, root, path)
 
 
 def _build(
@@ -337,7 +336,7 @@ def _refused(problems: Sequence[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
-def _diagnostics(
+def located(
     problems: Sequence[Problem], root: yaml.MappingNode | None, path: str
 ) -> tuple[Diagnostic, ...]:
     """The problems with their places, in the order of the file; those with no place come last."""
@@ -367,12 +366,12 @@ def _thawed(value: Any) -> Any:
     return value
 
 
-def _sealed(value: Any) -> Any:
+def seal(value: Any) -> Any:
     """A deep copy that refuses edits."""
     if value is None or type(value) in _ATOMS:
         return value
     if isinstance(value, dict):
-        return SealedDict({key: _sealed(item) for key, item in value.items()})
+        return SealedDict({key: seal(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return SealedList([_sealed(item) for item in value])
+        return SealedList([seal(item) for item in value])
     return value

@@ -1,7 +1,9 @@
-"""Stage 1, the reader: bytes of a manifest -> plain values, with the place each of them stands at.
+"""Stage 1, the reader: bytes of YAML -> plain values, with the place each of them stands at.
+
+It reads manifests, and for later stages any :class:`Document` under the same rules.
 
 Rules: never builds a Python object from a tag, never follows an alias, never recurses deeper than
-the manifest may nest, and never raises on content: what is wrong is a :class:`Problem`. Every
+a document may nest, and never raises on content: what is wrong is a :class:`Problem`. Every
 scalar is text until a field says otherwise, so ``1.10`` stays ``1.10`` and ``no`` stays ``no``.
 
 libyaml composes by C recursion and takes the process with it when the nesting is deep (50,000 '['
@@ -13,17 +15,18 @@ event, which does not recurse, before it is composed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import yaml
 
 from drivebay._core.manifest.fields import FIELDS
 from drivebay._core.manifest.text import (
+    MANIFEST,
     MAX_DEPTH,
-    MAX_NODES,
     NULLS,
     WILD,
+    Document,
     Problem,
     bytes_problem,
     typed_text,
@@ -34,6 +37,12 @@ from drivebay._core.manifest.text import (
 _node_property = re.compile(rb"[&*!](?<![A-Za-z0-9_.()/+=][&*!])")
 _directive_or_deep = re.compile(rb"^(%|[ \t?:-]{49})", re.MULTILINE)
 _most_brackets = 64
+
+Typing = bool | Mapping[str, Any]
+"""Whether unquoted numbers and words become values: everywhere, nowhere, or by key, where ``*``
+speaks for the keys not named and each entry is again one of the three."""
+
+_MANIFEST_TYPING: Final[Typing] = {"*": True, **{key: item.typed for key, item in FIELDS.items()}}
 
 
 class _TextResolver:
@@ -57,13 +66,17 @@ def _composer() -> Callable[[bytes], Any]:
 _Composer = _composer()
 
 
-def compose(data: bytes) -> tuple[yaml.MappingNode | None, list[Problem]]:
-    """The manifest's node tree, or what keeps it from being one.
+def compose(
+    data: bytes, document: Document = MANIFEST
+) -> tuple[yaml.MappingNode | None, list[Problem]]:
+    """The document's node tree, or what keeps it from being one.
 
     The tree holds no aliases and no tags; its depth and the number of its nodes are bounded for
-    certain only after :func:`plain` has walked it.
+    certain only after :func:`top_values` has walked it.
     """
-    problem = bytes_problem(data) or (None if _is_tame(data) else _events_problem(data))
+    problem = bytes_problem(data, document) or (
+        None if _is_tame(data) else _events_problem(data, document)
+    )
     if problem is not None:
         return None, [problem]
     loader = None
@@ -71,40 +84,40 @@ def compose(data: bytes) -> tuple[yaml.MappingNode | None, list[Problem]]:
         loader = _Composer(data)
         root = loader.get_single_node()
     except yaml.YAMLError as error:
-        return None, [_yaml_problem(error, data)]
+        return None, [_yaml_problem(error, data, document)]
     finally:
         if loader is not None:
             loader.dispose()
+    empty = Problem("M001", f"the {document.name} is empty; {document.start}")
     if root is None:
-        return None, [Problem("M001", "the manifest is empty; it needs at least name and version")]
+        return None, [empty]
     if not isinstance(root, yaml.MappingNode):
         found = "a list" if isinstance(root, yaml.SequenceNode) else f"the text {root.value[:40]!r}"
         if isinstance(root, yaml.ScalarNode) and not root.style and root.value in NULLS:
-            return None, [
-                Problem("M001", "the manifest is empty; it needs at least name and version")
-            ]
-        message = f"a manifest must be a mapping at its top level, found {found}"
+            return None, [empty]
+        message = f"a {document.name} must be a mapping at its top level, found {found}"
         return None, [Problem("M002", message, mark=_mark(root.start_mark))]
     return root, []
 
 
-def top_values(root: yaml.MappingNode, size: int, problems: list[Problem]) -> dict[str, Any]:
+def top_values(
+    root: yaml.MappingNode,
+    size: int,
+    problems: list[Problem],
+    document: Document = MANIFEST,
+    typed: Typing = _MANIFEST_TYPING,
+) -> dict[str, Any]:
     """The values of the top-level keys, each read as its field wants it."""
-    if has_too_many(root, size):
-        problems.append(Problem("M013", f"more than {MAX_NODES:,} values"))
+    if has_too_many(root, size, document.max_nodes):
+        problems.append(Problem("M013", f"more than {document.max_nodes:,} values"))
         return {}
-    raw: dict[str, Any] = {}
-    for key_node, value_node in root.value:
-        key = key_text(key_node, problems)
-        if key is None:
-            continue
-        if key in raw:
-            problems.append(duplicate(root.value, key_node))
-            continue
-        item = FIELDS.get(key)
-        typed = item is None or item.typed
-        raw[key] = plain(value_node, typed, problems)
+    raw: dict[str, Any] = plain(root, typed, problems, depth=0)
     return raw
+
+
+def is_incomplete(problems: list[Problem]) -> bool:
+    """Whether values were left out, so that whatever fields say next is about the wrong thing."""
+    return any(problem.code in ("M012", "M013") for problem in problems)
 
 
 def top_scalars(root: yaml.MappingNode) -> dict[str, str]:
@@ -116,13 +129,13 @@ def top_scalars(root: yaml.MappingNode) -> dict[str, str]:
     }
 
 
-def plain(node: yaml.Node, typed: bool, problems: list[Problem], depth: int = 1) -> Any:
+def plain(node: yaml.Node, typed: Typing, problems: list[Problem], depth: int = 1) -> Any:
     """The plain value of a node.
 
     Args:
         node: from :func:`compose`.
-        typed: whether unquoted numbers, ``true``, ``false`` and ``null`` become values; else every
-            scalar is text, and only an unquoted null becomes None.
+        typed: where unquoted numbers, ``true``, ``false`` and ``null`` become values; elsewhere
+            every scalar is text, and only an unquoted null becomes None.
         problems: filled with duplicate keys, keys that are no text, deep nesting, wild numbers.
         depth: how many collections enclose the node.
     """
@@ -130,7 +143,7 @@ def plain(node: yaml.Node, typed: bool, problems: list[Problem], depth: int = 1)
     if isinstance(node, yaml.ScalarNode):
         if node.style:
             return value
-        if typed:
+        if typed is True:
             return _typed_scalar(node, problems)
         return None if value in NULLS else value
     if depth >= MAX_DEPTH:
@@ -141,6 +154,7 @@ def plain(node: yaml.Node, typed: bool, problems: list[Problem], depth: int = 1)
     if isinstance(node, yaml.SequenceNode):
         return [plain(item, typed, problems, depth) for item in value]
     result: dict[str, Any] = {}
+    by_key = typed if isinstance(typed, Mapping) else None
     for key_node, value_node in value:
         key = key_text(key_node, problems)
         if key is None:
@@ -148,7 +162,8 @@ def plain(node: yaml.Node, typed: bool, problems: list[Problem], depth: int = 1)
         if key in result:
             problems.append(duplicate(value, key_node))
             continue
-        result[key] = plain(value_node, typed, problems, depth)
+        below = typed if by_key is None else by_key.get(key, by_key.get("*", False))
+        result[key] = plain(value_node, below, problems, depth)
     return result
 
 
@@ -172,18 +187,19 @@ def duplicate(pairs: list[tuple[yaml.Node, yaml.Node]], again: yaml.Node) -> Pro
     return Problem("M005", message, mark=_mark(again.start_mark))
 
 
-def has_too_many(root: yaml.Node, size: int) -> bool:
+def has_too_many(root: yaml.Node, size: int, most: int) -> bool:
     """Whether a tree has more nodes than allowed; counted without recursion.
 
     Args:
         root: of a composed tree.
-        size: of the manifest in bytes. No node takes less than one, so a small manifest needs no
+        size: of the document in bytes. No node takes less than one, so a small one needs no
             counting.
+        most: how many are allowed.
     """
-    if size < MAX_NODES:
+    if size < most:
         return False
     count, stack = 0, [root]
-    while stack and count <= MAX_NODES:
+    while stack and count <= most:
         node = stack.pop()
         count += 1
         if isinstance(node, yaml.MappingNode):
@@ -191,7 +207,7 @@ def has_too_many(root: yaml.Node, size: int) -> bool:
                 stack.extend(pair)
         elif isinstance(node, yaml.SequenceNode):
             stack.extend(node.value)
-    return count > MAX_NODES
+    return count > most
 
 
 def locate(root: yaml.MappingNode | None, problem: Problem) -> tuple[int, int]:
@@ -237,13 +253,14 @@ def _is_tame(data: bytes) -> bool:
     return not (risky and _node_property.search(data))
 
 
-def _events_problem(data: bytes) -> Problem | None:
+def _events_problem(data: bytes, document: Document) -> Problem | None:
     """Walk the events (no recursion, no composing) and stop at the first that may not be."""
     depth = documents = 0
     try:
         for count, event in enumerate(_events(data)):
-            if count > 2 * MAX_NODES:
-                return _too_many(event)
+            if count > 2 * document.max_nodes:
+                message = f"more than {document.max_nodes:,} values"
+                return Problem("M013", message, mark=_mark(event.start_mark))
             if isinstance(event, yaml.NodeEvent) and (problem := _property_problem(event)):
                 return problem
             if isinstance(event, yaml.CollectionStartEvent):
@@ -256,9 +273,9 @@ def _events_problem(data: bytes) -> Problem | None:
             elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    return _second_document(event.start_mark)
+                    return _second_document(event.start_mark, document)
     except yaml.YAMLError as error:
-        return _yaml_problem(error, data)
+        return _yaml_problem(error, data, document)
     return None
 
 
@@ -284,21 +301,17 @@ def _property_problem(event: yaml.NodeEvent) -> Problem | None:
     return None
 
 
-def _too_many(event: yaml.Event) -> Problem:
-    return Problem("M013", f"more than {MAX_NODES:,} values", mark=_mark(event.start_mark))
-
-
-def _second_document(mark: Any) -> Problem:
-    message = "more than one YAML document; a manifest is one, so there is no second '---'"
+def _second_document(mark: Any, document: Document) -> Problem:
+    message = f"more than one YAML document; a {document.name} is one, so there is no second '---'"
     return Problem("M017", message, mark=_mark(mark))
 
 
-def _yaml_problem(error: yaml.YAMLError, data: bytes) -> Problem:
+def _yaml_problem(error: yaml.YAMLError, data: bytes, document: Document) -> Problem:
     """What libyaml says, as one sentence with its place."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     said = str(getattr(error, "problem", None) or error).split("\n")[0]
     if "but found another document" in said:
-        return _second_document(mark)
+        return _second_document(mark, document)
     at = _mark(mark) if mark is not None else None
     if "alias" in said:
         return Problem("M011", "YAML anchors and aliases are not allowed", mark=at)

@@ -7,7 +7,7 @@ YAML parser turns ``version: 1.10`` into a number, and ``no`` into false, before
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from drivebay._core.manifest.fields import (
@@ -27,17 +27,32 @@ def manifest_schema() -> dict[str, Any]:
     return {
         "$schema": DIALECT,
         "title": "Drivebay plugin manifest (plugin.yaml)",
+        **object_schema(FIELDS, REQUIRED),
+    }
+
+
+def object_schema(
+    table: Mapping[str, Field], required: Collection[str] = (), *, blanks: bool = True
+) -> dict[str, Any]:
+    """The JSON Schema of a mapping with the keys of a table; fresh plain data.
+
+    Args:
+        table: as for :func:`~drivebay._core.manifest.fields.check_keys`, like the others.
+        required: keys that must have a value.
+        blanks: whether another key without a value is let through.
+    """
+    return {
         "type": "object",
-        "properties": {name: _property(item) for name, item in FIELDS.items()},
-        "required": list(REQUIRED),
+        "properties": {name: _property(item, blanks) for name, item in table.items()},
+        "required": list(required),
         "patternProperties": {"^x-": {}},
         "additionalProperties": False,
     }
 
 
-def _property(item: Field) -> dict[str, Any]:
+def _property(item: Field, blanks: bool) -> dict[str, Any]:
     rule = _RULES[item.kind](item)
-    if not item.required:
+    if blanks and not item.required:
         rule = {"anyOf": [rule, {"enum": [None, ""]}]}
     result = {"description": item.doc, **rule}
     if item.default is not None and not item.required:

@@ -10,7 +10,8 @@ import os
 import re
 import stat
 from codecs import BOM_UTF8
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,31 @@ _WORDS: dict[str, bool | None] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A kind of YAML file: what messages call it, and how much of it is read.
+
+    Attributes:
+        name: as in "the manifest is empty".
+        start: what to put into an empty one.
+        max_nodes: how many values, keys counted, it may hold.
+    """
+
+    name: str
+    start: str
+    max_nodes: int
+
+
+MANIFEST = Document("manifest", "it needs at least name and version", MAX_NODES)
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a manifest, before it is known where it stands in the file.
+    """Something wrong in a document, before it is known where it stands in the file.
 
     Attributes:
         code: as in :class:`~drivebay._core.errors.Diagnostic`.
         message: subject, value, expectation.
-        where: keys and indexes from the top of the manifest.
+        where: keys and indexes from the top of the document.
         on_key: the key itself is at fault, not its value.
         mark: 0-based line and column, when the place is known but is no value.
         severity: ``error`` or ``warning``.
@@ -105,13 +124,34 @@ def has_control(data: bytes) -> bool:
     return _control.search(data) is not None
 
 
-def bytes_problem(data: bytes) -> Problem | None:
+def under(problems: Iterable[Problem], where: Where, subject: str) -> list[Problem]:
+    """The problems of a nested part as those of the document around it.
+
+    Args:
+        problems: found in the part, their places counted from its top.
+        where: the way from the top of the document to the part.
+        subject: what messages call the part.
+    """
+    return [
+        replace(
+            each,
+            message=f"{subject}: {each.message}",
+            where=(*where, *each.where),
+            # What a part lacks has no place in it: its name is pointed at instead.
+            on_key=each.on_key or not each.where,
+        )
+        for each in problems
+    ]
+
+
+def bytes_problem(data: bytes, document: Document = MANIFEST) -> Problem | None:
     """What is wrong with the bytes themselves: too many, not UTF-8, or not printable."""
     if len(data) > MAX_BYTES:
         at_least = (
             "more than " if len(data) == MAX_BYTES + 1 else f"{len(data):,} bytes, more than "
         )
-        return Problem("M013", f"the manifest is {at_least}the {MAX_BYTES:,} bytes allowed")
+        message = f"the {document.name} is {at_least}the {MAX_BYTES:,} bytes allowed"
+        return Problem("M013", message)
     if control := _control.search(data):
         at = control.start()
         message = f"character U+{data[at]:04X} at byte {at} is not allowed; use UTF-8 text"
