@@ -264,6 +264,10 @@ def manifest_page() -> str:
     return str(importlib.import_module("drivebay._core.manifest.page").reference_page())
 
 
+def bench_page() -> str:
+    return str(importlib.import_module("drivebay._core.bench.page").reference_page())
+
+
 def diagnostics_page() -> str:
     """Every code, from the tables of the stages that give them."""
     parameters = importlib.import_module("drivebay._core.methods.page").CODES
@@ -274,6 +278,8 @@ def diagnostics_page() -> str:
             "rely on it, a place, and what was expected.",
             "## Manifests and discovery",
             importlib.import_module("drivebay._core.manifest.page").codes_section(),
+            "## Bench files",
+            _code_table(importlib.import_module("drivebay._core.bench.page").CODES),
             "## Drivers",
             _code_table(DRIVER_CODES),
             "## Parameters of a measurement",
@@ -301,6 +307,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "methods.md": methods_page,
     "manifest.md": manifest_page,
+    "bench.md": bench_page,
     "diagnostics.md": diagnostics_page,
 }
 

@@ -12,10 +12,19 @@ from drivebay._version import __version__
 
 if TYPE_CHECKING:
     from drivebay._core.bay import Bay, Found, Instrument, Stream
+    from drivebay._core.bench import (
+        Bench,
+        BenchChannel,
+        BenchInstrument,
+        BenchRamp,
+        find_bench,
+        load_bench,
+    )
     from drivebay._core.contract import InstrumentDriver, driver_plugin
     from drivebay._core.errors import (
         AbortedError,
         AnswerError,
+        BenchError,
         BusyError,
         ConfigError,
         Diagnostic,
@@ -60,10 +69,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "bay": ("Bay", "Found", "Instrument", "Stream"),
+    "bench": ("Bench", "BenchChannel", "BenchInstrument", "BenchRamp", "find_bench", "load_bench"),
     "contract": ("InstrumentDriver", "driver_plugin"),
     "errors": (
         "AbortedError",
         "AnswerError",
+        "BenchError",
         "BusyError",
         "ConfigError",
         "Diagnostic",
@@ -106,6 +117,11 @@ __all__ = [
     "AbortedError",
     "AnswerError",
     "Bay",
+    "Bench",
+    "BenchChannel",
+    "BenchError",
+    "BenchInstrument",
+    "BenchRamp",
     "BusyError",
     "Candidate",
     "ConfigError",
@@ -152,6 +168,8 @@ __all__ = [
     "Watcher",
     "__version__",
     "driver_plugin",
+    "find_bench",
+    "load_bench",
 ]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from drivebay import Bay
-from drivebay.cli import bench as benches
+from drivebay.cli import demo_bench as benches
 from drivebay.cli import demo_reload, failures
 from drivebay.cli.demo import DIODE, with_uncertainty
 
@@ -139,7 +139,7 @@ def test_the_built_in_driver_still_has_the_line_the_demo_edits():
 
 def test_a_simulator_that_does_not_start_is_told_as_such(environment):
     with (
-        pytest.raises(benches.BenchError, match="did not start"),
+        pytest.raises(benches.SimulatorError, match="did not start"),
         benches.simulated_2400(["--ohm=many"]),
     ):
         pass
@@ -148,7 +148,7 @@ def test_a_simulator_that_does_not_start_is_told_as_such(environment):
 def test_the_simulator_ends_with_the_program_that_started_it(environment):
     program = (
         "import json, os\n"
-        "from drivebay.cli.bench import simulated_2400\n"
+        "from drivebay.cli.demo_bench import simulated_2400\n"
         "with simulated_2400([]) as bench:\n"
         "    print(bench.pid, flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"

@@ -10,6 +10,7 @@ import pytest
 
 GENERATED = [
     "api.md",
+    "bench.md",
     "cli.md",
     "diagnostics.md",
     "driver-api.md",

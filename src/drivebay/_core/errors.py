@@ -17,6 +17,7 @@ exists.
     |  - DriverError                the driver's own code raised (.traceback) (RuntimeError)
     |     - DriverCrashedError      its process ended: mend the driver, open again (.signal)
     |     - DriverHungError         it did not go on and was ended (.waited_s)
+    + BenchError                    fix bench.yaml (every problem is in .diagnostics) (ValueError)
     + NoDriverError                 install or write a plugin for it (LookupError)
     + MethodError                   ask for a method that exists (.known) (ValueError)
     + ParameterError                fix the measurement's parameters (.problems) (ValueError)
@@ -230,6 +231,20 @@ class DriverHungError(DriverError):
         self.version = version
         self.method = method
         self.waited_s = waited_s
+
+
+class BenchError(DrivebayError, ValueError):
+    """A ``bench.yaml`` breaks the rules; all problems at once.
+
+    Attributes:
+        diagnostics: one :class:`Diagnostic` each, in the order of the file.
+        path: the file.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], *, path: str = "") -> None:
+        super().__init__("\n".join(str(each) for each in diagnostics))
+        self.diagnostics = tuple(diagnostics)
+        self.path = path
 
 
 class NoDriverError(DrivebayError, LookupError):

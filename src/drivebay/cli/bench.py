@@ -1,107 +1,160 @@
-"""A simulated bench as a process of its own, for the demonstrations.
+"""``drivebay bench``: whether the bench file is right, what it says, and its schema for editors.
 
-What it is was asked for here, so its true values are known; what measures it is told its address
-and nothing else.
+Reads files only: no instrument is spoken to and no driver is imported.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-_READY_S: Final = 20.0
+import click
+
+from drivebay.cli.failures import USAGE, NothingFound, problem_of
+from drivebay.cli.output import emit, heading, json_option, table
+
+if TYPE_CHECKING:
+    from drivebay import Bench, BenchChannel, BenchInstrument, Diagnostic, PluginManager
+
+_path_argument = click.argument("path", required=False, type=click.Path(path_type=Path))
 
 
-@dataclass(frozen=True)
-class TrueDiode:
-    """The diode the simulator is asked to be.
+def _manager() -> PluginManager:
+    from drivebay import PluginManager
 
-    Attributes:
-        saturation_current_a: in amperes.
-        ideality: dimensionless.
-        series_resistance_ohm: in ohms.
-        temperature_k: in kelvin.
+    manager = PluginManager()
+    manager.discover_plugins()
+    return manager
+
+
+def _in_force(path: Path | None, home: Path) -> Path:
+    """The file that is named, else the one that every command would use."""
+    from drivebay import find_bench
+
+    found = path or find_bench(home)
+    if found is None:
+        raise NothingFound(
+            "there is no bench file: DRIVEBAY_BENCH is not set, and there is no bench.yaml in the "
+            f"current folder or in {home}"
+        )
+    return found
+
+
+@click.group()
+def bench() -> None:
+    """Check and show the bench file, which names instruments and limits them.
+
+    The file is the one of DRIVEBAY_BENCH, else `bench.yaml` in the current folder, else
+    `bench.yaml` in the home folder.
     """
 
-    saturation_current_a: float = 2.5e-9
-    ideality: float = 1.75
-    series_resistance_ohm: float = 0.6
-    temperature_k: float = 300.0
 
-    def options(self) -> list[str]:
-        """As the simulator's command line takes it."""
-        return [
-            "--device=diode",
-            f"--saturation-current-a={self.saturation_current_a!r}",
-            f"--ideality={self.ideality!r}",
-            f"--series-resistance-ohm={self.series_resistance_ohm!r}",
-            f"--temperature-k={self.temperature_k!r}",
-        ]
+@bench.command()
+@_path_argument
+@json_option
+def check(path: Path | None, as_json: bool) -> int | None:
+    """Check a bench file and list everything that is wrong with it.
 
-
-@dataclass(frozen=True)
-class SimulatedBench:
-    """A running simulator.
-
-    Attributes:
-        resource: its address.
-        pid: its process.
+    Without PATH the file in force is checked. No instrument is spoken to. Exits with 2 if
+    something must be put right. With --json: one object with ok, path and diagnostics.
     """
+    from drivebay import BenchError, load_bench
 
-    resource: str
-    pid: int
-
-
-class BenchError(RuntimeError):
-    """The simulator did not start."""
-
-
-@contextlib.contextmanager
-def simulated_2400(options: Sequence[str]) -> Iterator[SimulatedBench]:
-    """Run a simulated Keithley 2400 while inside.
-
-    It ends with its standard input, so it does not outlive this program even if that is killed.
-
-    Args:
-        options: for ``python -m drivebay.sim keithley2400``.
-
-    Raises:
-        BenchError: it did not say that it is ready.
-    """
-    command = [sys.executable, "-m", "drivebay.sim", "keithley2400", *options]
-    # A session of its own: Ctrl-C is for the measurement, which needs the instrument to stop it.
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield SimulatedBench(_address(process), process.pid)
-        finally:
-            assert process.stdin is not None  # noqa: S101 - it was asked for
-            process.stdin.close()
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
-    too_late = threading.Timer(_READY_S, process.kill)
-    too_late.daemon = True
-    too_late.start()
-    line = process.stdout.readline()
-    too_late.cancel()
+    manager = _manager()
+    file = _in_force(path, manager.home)
     try:
-        return str(json.loads(line)["resource"])
-    except (ValueError, KeyError, TypeError) as exc:
-        raise BenchError(f"the simulator did not start; it said {line.strip()!r}") from exc
+        loaded = load_bench(file)
+    except BenchError as exc:
+        _tell(file, exc.diagnostics, None, as_json)
+        return USAGE
+    _tell(file, (*loaded.warnings, *_plugins_missing(loaded, manager)), loaded, as_json)
+    return None
+
+
+def _plugins_missing(loaded: Bench, manager: PluginManager) -> Iterator[Diagnostic]:
+    """Plugins that the file names and this machine does not have: it may still come."""
+    from drivebay import Diagnostic, PluginNotFoundError
+
+    for alias, instrument in loaded.instruments.items():
+        name = instrument.plugin
+        if name is not None and manager.get_plugin_info(name) is None:
+            said = PluginNotFoundError(name, sorted(manager.plugins))
+            text = f"{alias}: {said}"
+            yield Diagnostic("B117", text, str(loaded.path), severity="warning")
+
+
+def _tell(file: Path, found: tuple[Diagnostic, ...], loaded: Bench | None, as_json: bool) -> None:
+    if as_json:
+        problems = [problem_of(each) for each in found]
+        emit({"ok": loaded is not None, "path": str(file), "diagnostics": problems})
+        return
+    for each in found:
+        where = f"{each.path}:{each.line}:{each.column}" if each.line else each.path
+        click.echo(f"{where}: {each.severity}: {each.message} [{each.code}]")
+    if loaded is None:
+        click.echo(f"{file}: CANNOT BE USED")
+    else:
+        number = len(loaded.instruments)
+        click.echo(f"{file}: {number} instrument{'' if number == 1 else 's'}, can be used")
+
+
+@bench.command()
+@_path_argument
+@json_option
+def show(path: Path | None, as_json: bool) -> None:
+    """Show the instruments of a bench: their addresses, limits and policies.
+
+    Without PATH the file in force is shown. With --json: the whole bench as one object with path,
+    bench, instruments and safe_order; what a channel inherits stands in the channel.
+    """
+    from drivebay import PluginManager, load_bench
+
+    loaded = load_bench(_in_force(path, PluginManager(plugin_dirs=[]).home))
+    if as_json:
+        emit({"path": loaded.path, "bench": loaded.name, **loaded.to_dict()})
+        return
+    click.echo(heading(f"{loaded.name or 'bench'}  {loaded.path}"))
+    rows = [row for each in loaded.instruments.values() for row in _rows(each)]
+    click.echo(table(["alias", "resource", "plugin", "identity", "limits", "policy"], rows))
+    click.echo(f"made safe in this order: {', '.join(loaded.safe_order) or 'nothing to do'}")
+    for warning in loaded.warnings:
+        click.echo(str(warning), err=True)
+
+
+def _rows(instrument: BenchInstrument) -> Iterator[tuple[Any, ...]]:
+    """A line for the instrument, and one for each channel that the file speaks of."""
+    pinned = [part for part in instrument.identity or () if part]
+    yield (
+        instrument.alias,
+        instrument.resource,
+        instrument.plugin,
+        ", ".join(pinned) or None,
+        *_outcome(instrument),
+    )
+    for name, channel in instrument.channels.items():
+        yield (f"  channel {name}", "", "", "", *_outcome(channel))
+
+
+def _outcome(of: BenchInstrument | BenchChannel) -> tuple[str | None, str]:
+    limits = ", ".join(f"{name} {low:g}..{high:g}" for name, (low, high) in of.limits.items())
+    policy: str = of.policy
+    if policy == "hold":
+        policy += f" ({of.policy_reason})"
+    elif of.ramp is not None:
+        policy += f" (at most {of.ramp.max_s:g} s)"
+    return limits or None, policy
+
+
+@bench.command()
+@json_option
+def schema(as_json: bool) -> None:
+    """Print the JSON Schema of `bench.yaml`, for editors.
+
+    Point your editor at it: the first line of a bench file may say
+    `# yaml-language-server: $schema=bench.schema.json`.
+    """
+    from drivebay import Bench
+
+    del as_json  # it is JSON either way
+    emit(Bench.json_schema())

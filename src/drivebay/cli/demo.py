@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from drivebay.cli.bench import SimulatedBench, TrueDiode, simulated_2400
+from drivebay.cli.demo_bench import SimulatedBench, TrueDiode, simulated_2400
 from drivebay.cli.failures import ABORTED
 from drivebay.cli.measure import Aborted, record, tell_abort
 from drivebay.cli.output import emit, heading, json_option

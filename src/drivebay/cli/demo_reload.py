@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from drivebay.cli.bench import BenchError, simulated_2400
 from drivebay.cli.demo import Story, introduce, look, told_load
+from drivebay.cli.demo_bench import SimulatorError, simulated_2400
 from drivebay.cli.failures import ABORTED
 from drivebay.cli.measure import Aborted, record, tell_abort
 from drivebay.cli.output import emit
@@ -67,7 +67,7 @@ class LiveDriver:
         """Save the file as an editor does, and wait for what the watch makes of it.
 
         Raises:
-            BenchError: the watch said nothing.
+            SimulatorError: the watch said nothing.
         """
         beside = self.file.with_name("driver.py~")
         beside.write_text(text, encoding="utf-8")
@@ -77,7 +77,9 @@ class LiveDriver:
             try:
                 event = self._news.get(timeout=_WAIT_S)
             except queue.Empty:
-                raise BenchError(f"no reload within {_WAIT_S:g} s of saving {self.file}") from None
+                raise SimulatorError(
+                    f"no reload within {_WAIT_S:g} s of saving {self.file}"
+                ) from None
             if event.kind in {"reloaded", "reload_failed"}:
                 return Edit(event, event.monotonic_s - saved_s)
 
@@ -99,7 +101,7 @@ def _copy_of_built_in() -> Iterator[Path]:
         (i for i in sources if i.metadata.name == PLUGIN and i.source == "builtin"), None
     )
     if original is None:
-        raise BenchError(f"the built-in driver {PLUGIN} is not installed")
+        raise SimulatorError(f"the built-in driver {PLUGIN} is not installed")
     with tempfile.TemporaryDirectory(prefix="drivebay-demo-") as folder:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(Path(original.path).parent, Path(folder) / PLUGIN, ignore=ignored)
@@ -130,7 +132,7 @@ def _edit_live(story: Story, resource: str, folder: Path) -> dict[str, Any]:
     first = file.read_text(encoding="utf-8")
     second = first.replace(BEFORE, AFTER)
     if second == first:
-        raise BenchError(f"{file} does not contain {BEFORE}, which the demonstration edits")
+        raise SimulatorError(f"{file} does not contain {BEFORE}, which the demonstration edits")
     with Bay(plugin_dirs=[folder]) as bay, bay.plugins.watch():
         story.step("copy", f"the built-in driver, into {folder}")
         found = look(story, bay, resource)

@@ -28,6 +28,7 @@ _CODES: Final = (
     ("MethodError", USAGE),
     ("ResourceError", USAGE),
     ("ConfigError", USAGE),
+    ("BenchError", USAGE),
     ("PluginNotFoundError", NOT_FOUND),
     ("NoDriverError", NOT_FOUND),
     ("LinkOpenError", NOT_FOUND),
@@ -82,9 +83,9 @@ def report_failure(exc: Exception, as_json: bool) -> int:
 def code_of(exc: Exception) -> int:
     """The exit code an exception comes to; ``INTERNAL`` for what nobody raised on purpose."""
     import drivebay
-    from drivebay.cli.bench import BenchError
+    from drivebay.cli.demo_bench import SimulatorError
 
-    if isinstance(exc, BenchError) or _is_missing_extra(exc) or _is_file_trouble(exc):
+    if isinstance(exc, SimulatorError) or _is_missing_extra(exc) or _is_file_trouble(exc):
         return FAILED
     for name, code in _CODES:
         if isinstance(exc, getattr(drivebay, name)):
@@ -118,7 +119,8 @@ def lines_of(exc: Exception) -> list[str]:
     """The lines for a person: what is wrong, each problem, what is kept, what to do."""
     problems = _problems(exc)
     if problems and (len(problems) > 1 or type(exc).__name__ == "ParameterError"):
-        subject = getattr(exc, "method", "") or getattr(exc, "plugin", "")
+        names = (getattr(exc, name, "") for name in ("method", "plugin", "path"))
+        subject = next(filter(None, names), "")
         lines = [f"error: {subject}: {_count(len(problems), 'problem')}"]
         lines += [f"  {_problem_text(problem)}" for problem in problems]
     else:

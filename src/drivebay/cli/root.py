@@ -28,6 +28,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "measure": "drivebay.cli.measure:measure",
     "runs": "drivebay.cli.runs:runs",
     "plugins": "drivebay.cli.plugins:plugins",
+    "bench": "drivebay.cli.bench:bench",
     "new": "drivebay.cli.new:new",
     "doctor": "drivebay.cli.doctor:doctor",
     "report": "drivebay.cli.report:report",
