@@ -30,6 +30,7 @@ exists.
     + LeaseError                    wait for the holder, or take over (.holder) (RuntimeError)
     + UnsafeError                   look at the instrument, then acknowledge (RuntimeError)
     + ProtocolError                 run one version of Drivebay in every process (RuntimeError)
+    + LimitError                    stay within the limits, or change them (.source) (ValueError)
     + BusyError                     wait for the running measurement, or abort it (RuntimeError)
     + InstrumentError               the instrument refused (.entries of its queue) (RuntimeError)
     + AbortedError                  nothing: somebody asked for it (.by) (RuntimeError)
@@ -352,6 +353,39 @@ class UnsafeError(DrivebayError, RuntimeError):
 
 class ProtocolError(DrivebayError, RuntimeError):
     """A process of ours sent what this one does not understand."""
+class LimitError(DrivebayError, ValueError):
+    """A command was refused before it was sent: it could lead beyond a limit.
+
+    Attributes:
+        resource: the instrument it was for.
+        command: the command that was refused, not the whole message.
+        quantity: what is limited, such as ``voltage_v``; empty where it is not about one.
+        value: what would have been set, in SI units; None where that cannot be known.
+        limit: ``(lowest, highest)`` in SI units; None where it is not about a value.
+        source: where the limit stands, such as a file.
+        code: stable short code such as ``L001``; the list is in docs/reference/diagnostics.md.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        resource: str = "",
+        command: str = "",
+        quantity: str = "",
+        value: float | None = None,
+        limit: tuple[float, float] | None = None,
+        source: str = "",
+        code: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.command = command
+        self.quantity = quantity
+        self.value = value
+        self.limit = limit
+        self.source = source
+        self.code = code
 
 
 class BusyError(DrivebayError, RuntimeError):

@@ -275,9 +275,11 @@ _TABLE = (
         typed=True,
         shape=shapes.check_dialect,
         schema=shapes.DIALECT_SCHEMA,
-        doc="Which commands `energise` the output, and under `levels` which headers set a "
-        "quantity and in what unit.",
-        example='{energise: [":OUTP ON"], levels: {":SOUR:VOLT": {quantity: voltage_v, unit: V}}}',
+        doc="What limits are read from: which commands `energise` an output and switch it `off`, "
+        "which headers set `levels` and which `clamps` (protections), which commands are "
+        "`harmless`, and which `recall` levels from elsewhere. See [limits](limits.md).",
+        example='{energise: [":OUTP ON"], off: [":OUTP OFF"], '
+        'levels: {":SOURce:VOLTage[:LEVel]": {quantity: voltage_v, unit: V}}}',
     ),
     Field(
         "methods",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from drivebay._core.errors import nearest
+from drivebay._core.limits import COMMAND_KEYS, LANGUAGES, SETTING_KEYS
 from drivebay._core.manifest.grammar import clip, kind_of
 from drivebay._core.manifest.json_schema import check_json_schema
 from drivebay._core.manifest.text import Problem, Where
@@ -97,17 +98,28 @@ SAFE_STATE_SCHEMA: dict[str, Any] = {
     },
     "additionalProperties": False,
 }
+_NUMBER: dict[str, Any] = {"type": ["number", "string", "null"]}
+_SETTINGS: dict[str, Any] = {
+    "type": ["object", "null"],
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            "quantity": {"enum": list(QUANTITIES)},
+            "unit": {"type": "string"},
+            "minimum": _NUMBER,
+            "maximum": _NUMBER,
+            "default": _NUMBER,
+            "first": {**_COMMANDS, "type": ["array", "boolean", "null", "string"]},
+            "when": {**_COMMANDS, "type": ["array", "null", "string"]},
+        },
+        "required": ["quantity"],
+    },
+}
 DIALECT_SCHEMA: dict[str, Any] = {
     "properties": {
-        "energise": {**_COMMANDS, "type": ["array", "string", "null"]},
-        "levels": {
-            "type": ["object", "null"],
-            "additionalProperties": {
-                "type": "object",
-                "properties": {"quantity": {"enum": list(QUANTITIES)}, "unit": {"type": "string"}},
-                "required": ["quantity"],
-            },
-        },
+        "language": {"type": ["string", "null"], "pattern": f"^(?i:{'|'.join(LANGUAGES)})$"},
+        **{key: {**_COMMANDS, "type": ["array", "string", "null"]} for key in COMMAND_KEYS},
+        **dict.fromkeys(SETTING_KEYS, _SETTINGS),
     }
 }
 METHODS_SCHEMA: dict[str, Any] = {
@@ -307,37 +319,60 @@ def commands(value: Any, subject: str, where: Where, problems: list[Problem]) ->
 
 def check_dialect(value: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     """Check the parts of ``dialect`` that the limits are read from; the rest is free."""
-    where: Where = ("dialect",)
-    if (energise := value.get("energise")) is not None:
-        value = {
-            **value,
-            "energise": commands(energise, "energise", (*where, "energise"), problems),
-        }
-    levels = value.get("levels")
-    if levels is None:
+    before = len(problems)
+    result = dict(value)
+    if not isinstance(value.get("language") or "", str):
+        message = f"language must be text, found {kind_of(value['language'])}"
+        problems.append(Problem("M006", message, ("dialect", "language")))
+    for key in COMMAND_KEYS:
+        if value.get(key) is not None:
+            result[key] = commands(value[key], key, ("dialect", key), problems)
+    for key in SETTING_KEYS:
+        if value.get(key) is not None:
+            result[key] = _settings(value[key], key, problems)
+    if len(problems) == before:
+        from drivebay._core.limits import faults_of
+
+        problems.extend(
+            Problem("M036", fault, ("dialect", *where)) for where, fault in faults_of(result)
+        )
+    return result
+
+
+def _settings(value: Any, key: str, problems: list[Problem]) -> Any:
+    if not isinstance(value, dict):
+        message = f"{key} must map headers to quantity and unit, found {kind_of(value)}"
+        problems.append(Problem("M006", message, ("dialect", key)))
         return value
-    if not isinstance(levels, dict):
-        message = f"levels must map headers to quantity and unit, found {kind_of(levels)}"
-        problems.append(Problem("M006", message, (*where, "levels")))
+    return {
+        header: _setting(setting, f"{key[:-1]} {clip(str(header))}", (key, header), problems)
+        for header, setting in value.items()
+    }
+
+
+def _setting(value: Any, subject: str, place: tuple[str, str], problems: list[Problem]) -> Any:
+    """One level or clamp, with its numbers typed."""
+    where: Where = ("dialect", *place)
+    if not isinstance(value, dict):
+        message = f"{subject} must hold quantity and unit, found {kind_of(value)}"
+        problems.append(Problem("M006", message, where))
         return value
-    for header, level in levels.items():
-        here: Where = (*where, "levels", header)
-        if not isinstance(level, dict):
-            message = (
-                f"level {clip(str(header))} must hold quantity and unit, found {kind_of(level)}"
-            )
-            problems.append(Problem("M006", message, here))
-            continue
-        quantity = level.get("quantity")
-        if quantity is None:
-            message = f"level {clip(str(header))} does not say its quantity"
-            problems.append(Problem("M036", message, here))
-        else:
-            known_quantity(quantity, (*here, "quantity"), problems)
-        if not isinstance(level.get("unit", ""), str):
-            message = f"unit of level {clip(str(header))} must be text"
-            problems.append(Problem("M006", message, (*here, "unit")))
-    return value
+    quantity = value.get("quantity")
+    if quantity is None:
+        problems.append(Problem("M036", f"{subject} does not say its quantity", where))
+    else:
+        known_quantity(quantity, (*where, "quantity"), problems)
+    if not isinstance(value.get("unit", ""), str):
+        problems.append(Problem("M006", f"unit of {subject} must be text", (*where, "unit")))
+    result = dict(value)
+    for name in ("minimum", "maximum", "default"):
+        if value.get(name) is not None:
+            result[name] = finite(value[name], f"{name} of {subject}", (*where, name), problems)
+    for name in ("first", "when"):
+        given = value.get(name)
+        if given is not None and not (name == "first" and isinstance(given, bool)):
+            result[name] = commands(given, f"{name} of {subject}", (*where, name), problems)
+    return result
 
 
 def check_methods(value: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
