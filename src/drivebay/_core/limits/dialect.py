@@ -104,13 +104,16 @@ def commands_of(dialect: Mapping[str, Any], key: str) -> list[str]:
 def command_rule(kind: str, text: str, *, built_in: bool = False) -> Rule:
     """A rule out of a command as a dialect writes it.
 
-    ``:OUTP ON`` is that command only, ``:READ?`` that question, ``:INIT`` both forms.
+    ``:OUTP ON`` is that command only, ``:READ?`` that question. ``:INIT`` is the command, and the
+    question as well where it is about energising.
 
     Raises:
         ValueError: it is no command.
     """
     head, _, tail = text.strip().partition(" ")
-    form: Form = "command" if tail else "question" if head.endswith("?") else "both"
+    form: Form = "both" if kind == "energise" and not tail else "command"
+    if head.endswith("?"):
+        form = "question"
     header = parse_header(head.removesuffix("?"))
     parameter = expected(tail.strip()) if tail else None
     return Rule(_KINDS[kind], text, header, form, parameter, None, built_in)

@@ -90,6 +90,8 @@ class Guard:
         self._known: set[tuple[str, str]] = set()
         self._mode_values: dict[tuple[str, str], str] = {}
         self._seen: dict[bytes, Effect] = {}
+        # Verdicts that hold only while nothing that is believed changes.
+        self._seen_now: dict[bytes, Effect] = {}
         self._found: dict[tuple[str, bool], Hits] = {}
         self._plans: dict[bytes, _Plan] = {}
 
@@ -107,7 +109,7 @@ class Guard:
         Raises:
             LimitError: nothing of it may be sent.
         """
-        effect = self._seen.get(message)
+        effect = self._seen.get(message) or self._seen_now.get(message)
         if effect is not None:
             return effect
         match = _SIMPLE.fullmatch(message)
@@ -123,12 +125,13 @@ class Guard:
     def committed(self, effect: Effect) -> None:
         """Take note that a message was sent, or may have been."""
         if effect.forgets:
-            self._known.clear()
-            self._mode_values.clear()
-        if effect.marks:
+            self.forget()
+        if effect.marks and not self._known.issuperset(effect.marks):
             self._known.update(effect.marks)
+            self._seen_now.clear()
         if effect.modes:
             self._mode_values.update(effect.modes)
+            self._seen_now.clear()
         if effect.energises:
             self._energised |= effect.energises
         if effect.de_energises:
@@ -152,6 +155,7 @@ class Guard:
         """
         self._known.clear()
         self._mode_values.clear()
+        self._seen_now.clear()
 
     def found_off(self, channels: Iterable[str] = (ALL_CHANNELS,)) -> None:
         """Take note that the instrument itself says that these outputs are off."""
@@ -192,7 +196,11 @@ class Guard:
 
     def _remember(self, message: bytes, units: list[Unit], effect: Effect) -> None:
         """Keep what depends on nothing but the message, for the next time it comes."""
-        if len(message) > _LONGEST_REMEMBERED or effect.energises or effect.modes:
+        if len(message) > _LONGEST_REMEMBERED or effect.modes:
+            return
+        if effect.energises:
+            if len(self._seen_now) < _MOST_REMEMBERED:
+                self._seen_now[bytes(message)] = effect
             return
         match = _SIMPLE.fullmatch(message)
         if match is None or len(units) != 1 or not effect.levels:
@@ -241,15 +249,15 @@ class Guard:
         walk.question = walk.question or unit.question
         self._judge_form(unit, hits)
         given, listed = _split_channels(unit.parameters)
-        first = given[0] if given else ""
         known = unit.question
         for rule, suffix in hits:
-            channels = listed or (suffix,)
-            known = self._apply(unit, rule, channels, given, walk) or known
+            if rule.kind != "harmless":
+                known = self._apply(unit, rule, listed or (suffix,), given, walk) or known
+        odd = "" if known else _unlisted(hits, given)
         if unit.header == "*RST" and not unit.question:
             walk.forget()
-        if self._strict and not known:
-            raise self._unknown(unit, first if hits else "")
+        if self._strict and odd is not None and not known:
+            raise self._unknown(unit, odd)
 
     def _judge_form(self, unit: Unit, hits: Hits) -> None:
         """Refuse what cannot be read for certain, where it matters."""
@@ -275,10 +283,10 @@ class Guard:
             return True
         if rule.kind == "energise":
             return self._energise(unit, rule, channels, given, walk)
-        first = given[0] if given else ""
+        matches = [rule.parameter is None or rule.parameter.match(text) for text in given or [""]]
         if rule.kind == "mode":
-            self._choose(unit, rule, channels, first, walk)
-        if rule.parameter is not None and not rule.parameter.match(first):
+            self._choose(unit, rule, channels, given[0] if given else "", walk)
+        if not any(matches) or (rule.kind in {"mode", "off"} and not all(matches)):
             return False
         if rule.kind == "recall":
             if self._strict:
@@ -326,8 +334,11 @@ class Guard:
             if limit is None or not wanted or self._is_elsewhere(setting.when, channel, walk):
                 continue
             what = f"would energise before {rule.header.plain!r} was set"
+            if setting.when:
+                chosen = " and ".join(map(repr, setting.when))
+                what += f", which {chosen} needs while nothing else was chosen"
             raise self._refused(
-                "L004", _shown(unit.text), f"{what} ({_span(setting.quantity, limit)})",
+                "L004", _shown(unit.text), f"{what} (limited is {_span(setting.quantity, limit)})",
                 quantity=setting.quantity, limit=limit,
             )  # fmt: skip
 
@@ -356,11 +367,11 @@ class Guard:
                     quantity=setting.quantity, limit=limit,
                 )  # fmt: skip
             low, high = self._bounds(rule, channel)
-            for value in values:
-                if not low <= (abs(value) if rule.kind == "clamp" else value) <= high:
-                    raise self._beyond(
-                        _shown(unit.text), setting.quantity, value, limit or (low, high)
-                    )
+            held = list(map(abs, values)) if rule.kind == "clamp" else values
+            if held and not (low <= min(held) and max(held) <= high):
+                value = next(v for v, h in zip(values, held, strict=True) if not low <= h <= high)
+                limit = limit or (low, high)
+                raise self._beyond(_shown(unit.text), setting.quantity, value, limit)
             if values:
                 walk.levels.append(
                     Level(rule.text, setting.quantity, channel, max(values, key=abs))
@@ -453,6 +464,30 @@ def _split_channels(parameters: tuple[str, ...]) -> tuple[list[str], tuple[str, 
         else:
             channels += listed
     return given, tuple(channels)
+
+
+def _unlisted(hits: Hits, given: list[str]) -> str | None:
+    """The first parameter that no harmless rule lists, empty for the command; None if all are."""
+    harmless = [rule.parameter for rule, _ in hits if rule.kind == "harmless"]
+    if None in harmless:
+        return None
+    listed = [parameter for parameter in harmless if parameter is not None]
+    for text in given:
+        if not any(parameter.match(text) for parameter in listed):
+            return text if hits else ""
+    return None if listed and given else ""
+
+
+def _unlisted(hits: Hits, given: list[str]) -> str | None:
+    """The first parameter that no harmless rule lists, empty for the command; None if all are."""
+    harmless = [rule.parameter for rule, _ in hits if rule.kind == "harmless"]
+    if None in harmless:
+        return None
+    listed = [parameter for parameter in harmless if parameter is not None]
+    for text in given:
+        if not any(parameter.match(text) for parameter in listed):
+            return text if hits else ""
+    return None if listed and given else ""
 
 
 def _numbers(given: list[str], rule: Rule) -> tuple[list[float], str]:
