@@ -1,8 +1,9 @@
 """Bay: plugins, sessions, measurements and runs, composed into what an experimenter uses.
 
 Promises: every measurement made through a bay is a run on disk before its points are handed out;
-leaving the ``with`` block closes every instrument. Drivers run in this process for now, so a driver
-that crashes takes the program with it; hosts come next.
+leaving the ``with`` block closes every instrument, made safe. A driver runs in a process of its
+own, so that its crash is an error here and nothing else; no plugin code runs in this process
+unless ``isolation="inline"`` or ``plugins.get_driver`` asks for it.
 """
 
 from __future__ import annotations
@@ -15,26 +16,48 @@ import platform
 import queue
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from drivebay._core.bench import (
+    Bench,
+    BenchInstrument,
+    find_bench,
+    identity_problem,
+    load_bench,
+)
 from drivebay._core.contract import ScpiDriver
 from drivebay._core.errors import (
     DrivebayError,
+    IdentityError,
     LinkError,
     NoDriverError,
     PluginStateError,
     ResourceError,
 )
+from drivebay._core.faults import TOO_MANY, WITHIN_S, Faults
+from drivebay._core.host import Exit
+from drivebay._core.host import Limits as HostLimits
 from drivebay._core.index import Candidate, Identity, parse_idn
-from drivebay._core.keeper import SafeStateReport, open_link
+from drivebay._core.keeper import KeptSession, SafeStateReport, lend, open_link, open_session
 from drivebay._core.links import Link, list_resources, parse_resource
-from drivebay._core.manager import PluginInfo, PluginManager, drivebay_home
+from drivebay._core.loader import Generation
+from drivebay._core.manager import (
+    PluginEvent,
+    PluginInfo,
+    PluginManager,
+    Watcher,
+    drivebay_home,
+)
+from drivebay._core.manifest import canonical_name
 from drivebay._core.measurement import Measurement
 from drivebay._core.runs import Run, RunStore, RunWriter
+from drivebay._core.seat import HostSeat, InlineSeat, Ranges, Seat, stage_in_host
 from drivebay._core.session import Session
 from drivebay._version import __version__
 
@@ -73,17 +96,35 @@ class Bay:
     Args:
         home: folder for plugins, runs and state; default ``DRIVEBAY_HOME``.
         plugin_dirs: folders to search for plugins instead of all sources.
+        bench: the bench file, or a loaded one; default the file ``DRIVEBAY_BENCH`` names, else
+            ``bench.yaml`` in the current folder or in ``home``, if there is one.
+
+    Attributes:
+        plugins: the plugin manager. It loads and checks plugins in processes of their own; only
+            its ``get_driver`` and ``open(isolation="inline")`` run plugin code in this one.
+        bench: the instruments of this bench by name, None without a bench file.
+        runs: the store of everything measured.
+
+    Raises:
+        BenchError: every problem of the bench file.
     """
 
     def __init__(
-        self, home: str | Path | None = None, plugin_dirs: list[Path] | None = None
+        self,
+        home: str | Path | None = None,
+        plugin_dirs: list[Path] | None = None,
+        *,
+        bench: str | Path | Bench | None = None,
     ) -> None:
         self.home = Path(home).expanduser().absolute() if home else drivebay_home()
-        self.plugins = PluginManager(plugin_dirs, home=self.home)
+        self.bench = _bench(bench, self.home)
+        self.plugins = PluginManager(plugin_dirs, home=self.home, stager=stage_in_host)
         self.plugins.discover_plugins()
         self.runs = RunStore(self.home / "runs")
         self._instruments: list[Instrument] = []
         self._lock = threading.Lock()
+        self._faults = Faults()
+        self.plugins.subscribe(self._plugin_changed)
 
     def __enter__(self) -> Bay:
         return self
@@ -175,54 +216,168 @@ class Bay:
 
     def open(
         self,
-        resource: str,
+        instrument: str,
         plugin: str | None = None,
         config: dict[str, Any] | None = None,
         *,
-        isolation: Literal["inline"] = "inline",
+        isolation: Literal["process", "inline"] | None = None,
+        force: bool = False,
+        lease_ttl_s: float | None = None,
+        acknowledge: bool = False,
+        limits: HostLimits | None = None,
     ) -> Instrument:
         """Open an instrument with the plugin that serves it.
 
         Args:
-            resource: its address, such as ``TCPIP::192.168.1.5::5025::SOCKET``.
+            instrument: its name on the bench, or its address, such as
+                ``TCPIP::192.168.1.5::5025::SOCKET``.
             plugin: use this plugin, whatever the instrument answers to ``*IDN?``.
             config: for the driver, checked against the manifest's schema.
-            isolation: ``inline`` runs the driver in this process, the only way so far.
+            isolation: ``process`` runs the driver in a process of its own, where its crash hurts
+                nobody; ``inline`` in this one, where a debugger works. By default what the
+                manifest says, else ``process``.
+            force: take the instrument over from whoever holds it; it is made safe before.
+            lease_ttl_s: let it go, made safe, when this program has not been running for so long
+                (stopped, asleep); by default it is ours as long as this program lives.
+            acknowledge: somebody has looked at an instrument that could not be made safe.
+            limits: memory, files and silence allowed to the driver's process.
 
         Raises:
-            ResourceError: the address is not one.
+            ResourceError: it is neither an address nor a name of the bench.
+            LeaseError: somebody else holds it.
             LinkOpenError: nothing answers there.
+            IdentityError: another instrument answers than the bench pins.
+            UnsafeError: it could not be made safe earlier, and nobody has acknowledged that.
             NoDriverError: no usable plugin serves the instrument.
             PluginError: the plugin cannot be loaded, or the config does not fit it.
             PluginStateError: this bay has opened the address already.
         """
-        address = parse_resource(resource).text
-        if isolation != "inline":
-            raise ValueError(f"isolation {isolation!r} is not available; only 'inline' is")
+        entry = self._entry(instrument)
+        address = entry.resource if entry is not None else self._address(instrument)
         held = self._holding(address)
         if held is not None:
             text = f"{address} is open already, with {held.plugin.metadata.name}; close it first"
             raise PluginStateError(text, plugin=held.plugin.metadata.name, status="active")
-        link = open_link(address)
+        kept = open_session(
+            address,
+            entry.link_options if entry is not None else {},
+            force=force,
+            ttl_s=lease_ttl_s,
+            acknowledge=acknowledge,
+        )
         try:
-            idn = _ask_identity(link, required=plugin is None)
-            name = plugin or self._choose(idn or "", address)
-            info = self.plugins.require(name)
-            driver = self.plugins.get_driver(name, address, config)
+            opened = self._open(kept, entry, plugin, config, isolation, limits)
         except BaseException:
-            link.close()
+            kept.close()
             raise
-        lend: Link | None = link
-        if not isinstance(driver, ScpiDriver):
-            # It opens its own connection, and many instruments accept only one.
-            link.close()
-            lend = None
-        identity = parse_idn(idn) if idn else None
-        session = Session(driver, info.metadata, lend, address, identity)
-        instrument = Instrument(self, session, idn or "", info.metadata.name)
         with self._lock:
-            self._instruments.append(instrument)
-        return instrument
+            self._instruments.append(opened)
+        self.plugins.session_opened(opened.plugin.metadata.name, opened)
+        return opened
+
+    def _open(
+        self,
+        kept: KeptSession,
+        entry: BenchInstrument | None,
+        plugin: str | None,
+        config: dict[str, Any] | None,
+        isolation: str | None,
+        limits: HostLimits | None,
+    ) -> Instrument:
+        plugin = plugin or (entry.plugin if entry is not None else None)
+        with kept.link() as link:
+            idn = _ask_identity(link, required=plugin is None)
+        if entry is not None:
+            _check_identity(entry, idn)
+            if config is None and entry.config is not None:
+                config = dict(entry.config)
+        name = plugin or self._choose(idn or "", kept.resource)
+        config = self.plugins.checked_config(self.plugins.require(name).metadata.name, config)
+        generation = self.plugins.generation_of(name)
+        where = isolation or generation.metadata.isolation or "process"
+        if where not in {"process", "inline"}:
+            raise ValueError(f"isolation {where!r} is neither 'process' nor 'inline'")
+        made = _Seats(self, kept, config, where, limits)
+        identity = parse_idn(idn) if idn else None
+        session = Session(kept, made, generation, identity, self._setup(entry))
+        if not session.has_safe_state:
+            _log.warning(
+                "%s: %s declares no safe state, so nothing can be switched off for it",
+                kept.resource,
+                name,
+            )
+        opened = Instrument(self, session, idn or "", generation.metadata.name)
+        opened.alias = entry.alias if entry is not None else ""
+        made.instrument = weakref.ref(opened)
+        session.on_degraded = partial(self.plugins.degrade, generation.metadata.name)
+        return opened
+
+    def _entry(self, instrument: str) -> BenchInstrument | None:
+        """What the bench says of an instrument, by its name or its address."""
+        if self.bench is None:
+            return None
+        alias = instrument if instrument in self.bench.instruments else None
+        alias = alias or self.bench.alias_of(instrument)
+        return self.bench.instruments[alias] if alias is not None else None
+
+    def _address(self, instrument: str) -> str:
+        try:
+            return parse_resource(instrument).text
+        except ResourceError as exc:
+            if self.bench is not None:
+                names = ", ".join(self.bench.instruments) or "none"
+                exc.add_note(f"{self.bench.path} has the instruments: {names}")
+            raise
+
+    def _setup(self, entry: BenchInstrument | None) -> dict[str, Any]:
+        """What the bench adds to the manifest."""
+        if entry is None or self.bench is None:
+            return {}
+        resources = {a: each.resource for a, each in self.bench.instruments.items()}
+        return {
+            "limits": dict(entry.limits),
+            "channels": {name: dict(each.limits) for name, each in entry.channels.items()},
+            "policy": entry.policy,
+            "ramp": entry.ramp,
+            "safe_state": entry.safe_state,
+            "order": [resources[alias] for alias in self.bench.safe_order],
+            "source": f"{self.bench.path} ({entry.alias})",
+        }
+
+    # -- what plugins do ---------------------------------------------------------------------
+
+    def watch(self) -> Watcher:
+        """Watch the plugins' files: edited code takes over the open instruments.
+
+        Returns:
+            A running watcher, also a context manager; ``stop()`` ends it.
+        """
+        return self.plugins.watch()
+
+    def _plugin_changed(self, event: PluginEvent) -> None:
+        """A newer generation is in service: it takes over where the older is at work."""
+        if event.kind != "reloaded":
+            return
+        for instrument in self._served_by(event.plugin):
+            instrument._session.replace(  # noqa: SLF001 - the two classes are one unit
+                self.plugins.generation_of(event.plugin)
+            )
+
+    def _served_by(self, plugin: str) -> list[Instrument]:
+        name = canonical_name(plugin)
+        with self._lock:
+            return [i for i in self._instruments if canonical_name(i.plugin_name) == name]
+
+    def _driver_died(self, generation: Generation, resource: str, ended: Exit) -> None:
+        """A driver's process ended by itself; its code is disabled when that is too often."""
+        name = generation.metadata.name
+        _log.error("%s on %s: its process %s", name, resource, ended)
+        if self._faults.count(generation.sha256, resource, ended):
+            reason = (
+                f"crashed {TOO_MANY} times within {WITHIN_S / 60:g} minutes on {resource}, last:"
+                f" its process {ended} (code {generation.sha256[:12]})"
+            )
+            self.plugins.disable_plugin(name, reason=reason)
 
     def _choose(self, idn: str, resource: str) -> str:
         candidates = self.plugins.explain(idn)
@@ -237,14 +392,26 @@ class Bay:
         )
 
     def make_safe(self) -> dict[str, SafeStateReport]:
-        """Send every open instrument its safe state, now; return what became of each."""
+        """Switch every output off, now; return what became of each instrument, by address.
+
+        Everybody's writes go out first, in the bench's order; then everybody is asked.
+        """
         with self._lock:
             instruments = list(self._instruments)
-        return {instrument.resource: instrument.make_safe() for instrument in instruments}
+        declared = [i for i in instruments if i._session.has_safe_state]  # noqa: SLF001 - one unit
+        reports: dict[str, SafeStateReport] = {}
+        if declared:
+            keeper = declared[0]._session.kept.keeper  # noqa: SLF001 - one unit
+            reports = keeper.make_safe([i.resource for i in declared], forced=True)
+        for instrument in instruments:
+            if instrument.resource not in reports:
+                reports[instrument.resource] = instrument.make_safe()
+        return reports
 
     def _forget(self, instrument: Instrument) -> None:
         with self._lock, contextlib.suppress(ValueError):
             self._instruments.remove(instrument)
+        self.plugins.session_closed(instrument.plugin_name, instrument)
 
 
 class Instrument:
@@ -253,6 +420,7 @@ class Instrument:
     Attributes:
         resource: canonical address.
         idn: its ``*IDN?`` reply.
+        alias: its name on the bench, empty without one.
     """
 
     def __init__(self, bay: Bay, session: Session, idn: str, plugin: str) -> None:
@@ -261,6 +429,7 @@ class Instrument:
         self._plugin = plugin
         self.resource = session.resource
         self.idn = idn
+        self.alias = ""
 
     def __repr__(self) -> str:
         state = "closed" if self._session.closed else "open"
@@ -288,20 +457,55 @@ class Instrument:
         return self._bay.plugins.plugins[self._plugin]
 
     @property
+    def plugin_name(self) -> str:
+        """Name of the plugin that serves it."""
+        return self._plugin
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Name, version and SHA-256 of the code that runs now; older than the files if degraded."""
+        running = self._session.seat.generation
+        return {
+            "name": running.metadata.name,
+            "version": running.metadata.version,
+            "sha256": running.sha256,
+        }
+
+    @property
     def methods(self) -> list[str]:
         """Names of what it can measure."""
-        return list(self._session.driver.get_capabilities())
+        return list(self._session.seat.methods)
 
     @property
     def driver(self) -> Any:
-        """The driver instance itself."""
-        return self._session.driver
+        """The driver: the instance itself inline, else something that calls it in its process."""
+        seat = self._session.ready()
+        return seat.driver if isinstance(seat, InlineSeat) else _Calls(self._session)
+
+    @property
+    def host_pid(self) -> int | None:
+        """The process the driver runs in; None for this one."""
+        return self._session.seat.pid
+
+    @property
+    def keeper_pid(self) -> int:
+        """The process that holds the link."""
+        return self._session.kept.keeper.pid
+
+    @property
+    def reloads(self) -> int:
+        """How often newer code has taken over since it was opened."""
+        return self._session.reloads
+
+    @property
+    def reconnects(self) -> int:
+        """How often its link was made new since it was opened."""
+        return self._session.link.reopened
 
     @property
     def transcript(self) -> list[tuple[int, str, bytes]]:
-        """The latest traffic: monotonic nanoseconds, ``w`` or ``r``, bytes."""
-        link = self._session.link
-        return list(link.transcript) if link is not None else []
+        """The latest traffic, whoever caused it: monotonic nanoseconds, ``w`` or ``r``, bytes."""
+        return self._session.link.messages()
 
     def measure(self, method: str, **params: Any) -> Run:
         """Measure, record, and return the run.
@@ -361,37 +565,125 @@ class Instrument:
         """Put the instrument into its default state."""
         self._require_open()
         with self._session.claimed():
-            self._session.driver.reset()
+            self._session.ready().call("reset")
 
     def status(self) -> dict[str, Any]:
-        """Return what the driver reports of the instrument."""
-        self._require_open()
-        return dict(self._session.driver.get_status())
+        """Return what the driver reports, and what the keeper knows, under ``safety``.
 
-    def abort(self) -> None:
-        """Stop the running measurement, from any thread."""
-        self._session.abort()
+        ``safety`` is ``unknown``, ``armed``, ``energised``, ``safing``, ``safe`` or ``unsafe``.
+        """
+        self._require_open()
+        known = self._session.kept.status()
+        found = dict(self._session.ready().aside("get_status"))
+        return {**found, "safety": known["state"], "armed": known.get("armed", False)}
+
+    def abort(self, by: str = "user") -> None:
+        """Stop the running measurement, from any thread; its output goes off at once."""
+        self._session.abort(by)
 
     def make_safe(self) -> SafeStateReport:
-        """Send the safe state of the manifest, now."""
-        return self._session.make_safe()
+        """Send the safe state of the bench or the manifest, now."""
+        return self._session.make_safe(forced=True)
 
     def close(self) -> None:
-        """Close the session; the instrument is made safe first if a measurement went wrong."""
+        """Close the session; the instrument is made safe first if anything may be on."""
         self._bay._forget(self)  # noqa: SLF001 - the two classes are one unit
         self._session.close()
 
+    def disconnect(self) -> None:
+        """Close it because its plugin goes out of use; see :meth:`close`."""
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._session.closed
+
     def _require_open(self) -> None:
-        if self._session.closed:
+        if self.closed:
             text = f"{self.resource} is closed; open it again"
             raise PluginStateError(text, plugin=self._plugin, status="closed")
 
     def _link(self) -> Link:
         self._require_open()
-        if self._session.link is None:
-            text = f"{self._plugin} opens its own connection; write and query go through its driver"
-            raise PluginStateError(text, plugin=self._plugin, status="active")
         return self._session.link
+
+
+class _Calls:
+    """A driver in another process: every public method of it can be called."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def call(*args: Any) -> Any:
+            return self._session.ready().call(name, *args)
+
+        call.__name__ = name
+        return call
+
+
+class _Seats:
+    """Makes the drivers of one instrument, one after the other, all in the same way."""
+
+    def __init__(
+        self,
+        bay: Bay,
+        kept: KeptSession,
+        config: dict[str, Any] | None,
+        where: str,
+        limits: HostLimits | None,
+    ) -> None:
+        self._bay = weakref.ref(bay)
+        self._kept = kept
+        self._config = config
+        self._inline = where == "inline"
+        self._limits = limits
+        self.instrument: Callable[[], Instrument | None] = lambda: None
+
+    def __call__(self, generation: Generation, ranges: Ranges) -> Seat:
+        if self._inline:
+            return self._here(generation, ranges)
+        seat = HostSeat(
+            generation,
+            self._kept,
+            self._kept.resource,
+            self._config,
+            ranges,
+            self._limits,
+            partial(self._died, generation),
+        )
+        if not seat.takes_link:
+            # It opens its own connection, and many instruments accept only one.
+            self._kept.park()
+        return seat
+
+    def _here(self, generation: Generation, ranges: Ranges) -> Seat:
+        bay = self._bay()
+        if bay is None:
+            raise PluginStateError("the bay is gone", plugin=generation.plan.name, status="closed")
+        resource = self._kept.resource
+        driver = bay.plugins.get_driver(generation.metadata.name, resource, self._config)
+        if isinstance(driver, ScpiDriver):
+            driver.use_link(self._kept.link())
+            driver.ranges = ranges
+        else:
+            lend(self._kept)
+        return InlineSeat(driver, generation, resource)
+
+    def _died(self, generation: Generation, ended: Exit) -> None:
+        instrument, bay = self.instrument(), self._bay()
+        if instrument is None or bay is None or instrument.closed:
+            return
+        # On a thread of the host's monitor, which nobody may keep waiting.
+        threading.Thread(
+            target=bay._driver_died,  # noqa: SLF001 - the classes are one unit
+            args=(generation, self._kept.resource, ended),
+            daemon=True,
+        ).start()
 
 
 class Stream:
@@ -505,11 +797,7 @@ class Stream:
         info = instrument.plugin
         self._writer = instrument._bay.runs.create(  # noqa: SLF001 - the two classes are one unit
             method=measurement.method,
-            plugin={
-                "name": info.metadata.name,
-                "version": info.metadata.version,
-                "sha256": info.sha256 or "",
-            },
+            plugin=instrument.code,
             identity=instrument.identity,
             resource=instrument.resource,
             parameters=measurement.parameters,
@@ -524,6 +812,21 @@ class Stream:
         if measurement.values:
             writer.add_values(measurement.values)
         writer.finish(measurement.state or "failed", measurement.reason)
+
+
+def _bench(bench: str | Path | Bench | None, home: Path) -> Bench | None:
+    if isinstance(bench, Bench):
+        return bench
+    path = Path(bench) if bench is not None else find_bench(home)
+    return None if path is None else load_bench(path)
+
+
+def _check_identity(entry: BenchInstrument, idn: str | None) -> None:
+    problem = identity_problem(entry.identity, idn or "")
+    if problem is not None:
+        raise IdentityError(
+            f"{entry.alias} ({entry.resource}): {problem}", resource=entry.resource, idn=idn or ""
+        )
 
 
 def _is_serial(text: str) -> bool:

@@ -27,6 +27,7 @@ exists.
     |  - LinkTimeoutError           wait longer or look at the instrument (TimeoutError)
     |  - LinkLostError              open again (ConnectionError)
     |  - AnswerError                the instrument answered something unreadable (ValueError)
+    + IdentityError                 put the right instrument back, or change the pin (RuntimeError)
     + LeaseError                    wait for the holder, or take over (.holder) (RuntimeError)
     + UnsafeError                   look at the instrument, then acknowledge (RuntimeError)
     + ProtocolError                 run one version of Drivebay in every process (RuntimeError)
@@ -321,6 +322,20 @@ class AnswerError(LinkError, ValueError):
         self.raw = bytes(raw[:256])
 
 
+class IdentityError(DrivebayError, RuntimeError):
+    """Another instrument answers than the bench file pins; nothing but ``*IDN?`` was sent to it.
+
+    Attributes:
+        resource: canonical address.
+        idn: what it answered, empty when it did not.
+    """
+
+    def __init__(self, message: str, *, resource: str = "", idn: str = "") -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.idn = idn
+
+
 class LeaseError(DrivebayError, RuntimeError):
     """Somebody else has the right to command this instrument, or the right was lost.
 
@@ -353,6 +368,8 @@ class UnsafeError(DrivebayError, RuntimeError):
 
 class ProtocolError(DrivebayError, RuntimeError):
     """A process of ours sent what this one does not understand."""
+
+
 class LimitError(DrivebayError, ValueError):
     """A command was refused before it was sent: it could lead beyond a limit.
 

@@ -400,7 +400,8 @@ class Host:
             resource: the instrument.
             config: the driver's options, checked already.
             ranges: limits of the parameters.
-            link: ``{"kept": {"path": ..., "token": ..., "resource": ...}}``, or ``{"direct": resource}`` in tests.
+            link: ``{"kept": {"path": ..., "token": ..., "resource": ...}}``, or in tests
+                ``{"direct": resource}``.
 
         Raises:
             DriverError: its constructor raised.

@@ -92,7 +92,7 @@ class Driving:
             staged[canonical_name(used.name)] = _stage(LoadPlan(**used_plan), used, staged)
         manifest = metadata_from_plain(metadata)
         generation = self._generation = _stage(LoadPlan(**plan), manifest, staged)
-        found = generation.driver_class
+        found: Any = generation.driver_class
         specs = found.method_specs() if issubclass(found, ScpiDriver) else {}
         return {
             "sha256": generation.sha256,
@@ -122,8 +122,8 @@ class Driving:
         if self._generation is None:
             raise LoadError("no plugin was loaded yet", plugin=self.name)
         self.resource = resource
-        found = self._generation.driver_class
-        driver = found(resource, config)
+        found: Any = self._generation.driver_class
+        driver: InstrumentDriver = found(resource, config)
         if isinstance(driver, ScpiDriver):
             if link is not None:
                 driver.use_link(_open(link))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from typing import Final
 
 from drivebay._core.errors import LeaseError
@@ -30,11 +31,24 @@ __all__ = [
     "KeptSession",
     "OwnedLink",
     "SafeStateReport",
+    "lend",
     "open_link",
     "open_session",
     "run_safe_state",
     "running_keeper",
 ]
+
+
+_lent_here: weakref.WeakValueDictionary[str, KeptSession] = weakref.WeakValueDictionary()
+
+
+def lend(session: KeptSession) -> None:
+    """Let :func:`open_link` share a session of this process, while it is open.
+
+    For a driver of the original platform's style, which opens its own connection to the instrument
+    that was opened for it.
+    """
+    _lent_here[session.resource] = session
 
 
 class OwnedLink(KeptLink):
@@ -82,6 +96,9 @@ def open_link(
     granted = os.environ.get(GRANT_VARIABLE)
     if granted:
         return _lent(where.text, granted)
+    lent = _lent_here.get(where.text)
+    if lent is not None and not lent.closed:
+        return lent.link()
     opening = {
         "timeout_s": timeout_s,
         "visa_library": visa_library,

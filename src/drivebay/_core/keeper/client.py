@@ -262,6 +262,11 @@ class KeptSession:
             except (LeaseError, LinkLostError):
                 return
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was given back."""
+        return self._closed.is_set()
+
     def close(self) -> None:
         """Give the instrument back; callable twice."""
         if self._closed.is_set():
