@@ -53,7 +53,7 @@ def simulator(work: Path, *options: str) -> Iterator[Simulator]:
 
 def _raw_list_sweep(port: int, points: int) -> float:
     """The limit: the same sweep by hand on a bare socket, nothing checked and nothing kept."""
-    with socket.create_connection(("127.0.0.1", port)) as link:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader = link.makefile("rb")
 
@@ -73,6 +73,9 @@ def _raw_list_sweep(port: int, points: int) -> float:
         write(":OUTP OFF")
         taken = time.perf_counter() - started
         assert len(numbers) == 2 * points, len(numbers)
+        # The next one comes on a connection of its own, and must not be overtaken by this OFF.
+        write("*OPC?")
+        assert reader.readline()
         return taken
 
 
