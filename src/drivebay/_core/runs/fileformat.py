@@ -7,6 +7,7 @@ newer format is refused, a table this version does not know is left alone.
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import struct
@@ -171,24 +172,45 @@ def store_errors(path: Path, doing: str) -> Iterator[None]:
         raise StoreError(f"cannot {doing} {path}: {exc}") from exc
 
 
-def create_file(path: Path, header: Mapping[str, str]) -> None:
-    """Make a run file that is complete or not there: built beside, synced, then renamed."""
-    building = path.with_suffix(".building")
-    building.unlink(missing_ok=True)
-    database = sqlite3.connect(building, isolation_level=None)
+def write_draft(building: Path, header: Mapping[str, str]) -> None:
+    """Write a whole run file under a name that no reader looks at; nothing is synced yet.
+
+    Made in memory from a copy of an empty run and written in one go, which takes a tenth of the
+    time of one statement after the other in a file.
+    """
+    database = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        # Nothing of it counts until the rename, so one fsync at the end is enough.
-        database.execute("PRAGMA journal_mode = OFF")
-        database.execute("PRAGMA synchronous = OFF")
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        database.executescript(SCHEMA)
+        database.deserialize(_empty_run())
+        database.execute("BEGIN")
         database.executemany(
             "INSERT INTO header VALUES (?, ?, ?)",
             [(key, text, text_crc32(key, text)) for key, text in header.items()],
         )
+        database.execute("COMMIT")
+        content = bytearray(database.serialize())
     finally:
         database.close()
+    # Born with a write-ahead log: switching to one later costs a journal and four syncs. Bytes 18
+    # and 19 are the file's write and read version (sqlite.org/fileformat2.html, 1.3.3).
+    content[18:20] = b"\2\2"
+    building.write_bytes(content)
+
+
+@functools.cache
+def _empty_run() -> bytes:
+    """A run file without a header, as bytes."""
+    database = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        database.executescript(SCHEMA)
+        return database.serialize()
+    finally:
+        database.close()
+
+
+def publish_draft(building: Path, path: Path) -> None:
+    """Make a draft the run's file: complete and on the disk, or not there."""
     _sync(building)
     building.rename(path)
     _sync(path.parent)

@@ -23,7 +23,7 @@ from drivebay import _version
 from drivebay._core.errors import RunNotFoundError, StoreError
 from drivebay._core.runs import export, fileformat, holder, plain
 from drivebay._core.runs.run import Run
-from drivebay._core.runs.writer import RunWriter, tidy
+from drivebay._core.runs.writer import RunDraft, RunWriter, tidy
 
 # Without 0, 1, i, l and o, which people confuse; in ASCII order, so that ids sort as times do.
 _DIGITS = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -54,7 +54,7 @@ class RunStore:
         columns: Sequence[Any] = (),
         provenance: object = None,
     ) -> RunWriter:
-        """Begin a run and return its writer.
+        """Begin a run and return its writer; the run is on the disk then.
 
         Args:
             method: the measurement's name.
@@ -69,6 +69,31 @@ class RunStore:
         Raises:
             RunError: something of it is no data, or the columns are not well formed.
             StoreError: the folder cannot be written.
+        """
+        return self.draft(
+            method=method,
+            plugin=plugin,
+            identity=identity,
+            resource=resource,
+            parameters=parameters,
+            columns=columns,
+            provenance=provenance,
+        ).open()
+
+    def draft(
+        self,
+        *,
+        method: str,
+        plugin: object = None,
+        identity: object = None,
+        resource: str = "",
+        parameters: object = None,
+        columns: Sequence[Any] = (),
+        provenance: object = None,
+    ) -> RunDraft:
+        """Begin a run as :meth:`create` does, but leave the syncs to :meth:`RunDraft.open`.
+
+        Args and Raises: as :meth:`create`.
         """
         stored = fileformat.columns_of(columns)
         texts = {
@@ -91,15 +116,8 @@ class RunStore:
             "started_monotonic_ns": started_ns,
             "writer": _writer(),
         }
-        path = self._path(name)
-        try:
-            with fileformat.store_errors(path, "create"):
-                texts["run"] = plain.to_text(about, "run")
-                fileformat.create_file(path, texts)
-            return RunWriter(path, lock, stored, started_ns)
-        except BaseException:
-            lock.release()
-            raise
+        texts["run"] = plain.to_text(about, "run")
+        return RunDraft(self._path(name), lock, stored, started_ns, texts)
 
     def ids(self) -> builtins.list[str]:
         """Ids of all runs, newest first; empty when there is no folder yet.
