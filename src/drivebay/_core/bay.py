@@ -17,7 +17,7 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,7 @@ from drivebay._core.manager import (
 )
 from drivebay._core.manifest import canonical_name
 from drivebay._core.measurement import Measurement
-from drivebay._core.runs import Run, RunStore, RunWriter
+from drivebay._core.runs import Recorder, Run, RunDraft, RunStore
 from drivebay._core.seat import HostSeat, InlineSeat, Ranges, Seat, stage_in_host
 from drivebay._core.session import Session
 from drivebay._version import __version__
@@ -689,14 +689,15 @@ class _Seats:
 class Stream:
     """A measurement as it happens: iterate over it for chunks, then look at :attr:`run`.
 
-    It runs in a thread of its own: a reader that is slow, or that stops after an error of its own,
-    delays neither the record nor the end, at which the output goes off.
+    It runs in a thread of its own, and so does the disk: a reader that is slow, or that stops after
+    an error of its own, delays neither the record nor the end, at which the output goes off; and
+    the instrument takes the next points while the last ones are synced.
     """
 
     def __init__(self, instrument: Instrument, measurement: Measurement) -> None:
         self._instrument = instrument
         self._measurement = measurement
-        self._writer: RunWriter | None = None
+        self._recorder: Recorder | None = None
         self._error: BaseException | None = None
         self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -713,10 +714,11 @@ class Stream:
 
         Raises:
             PluginStateError: the measurement has not begun.
+            StoreError: it could not be made.
         """
-        if self._writer is None:
+        if self._recorder is None:
             raise PluginStateError("the measurement has not begun", plugin="", status="waiting")
-        return self._writer.run
+        return self._recorder.run
 
     def abort(self, by: str = "user") -> None:
         """Stop the measurement, from any thread."""
@@ -727,6 +729,7 @@ class Stream:
 
         Raises:
             BusyError: another measurement is running on the instrument.
+            StoreError: the run cannot be recorded; nothing was sent.
             DrivebayError: it failed or was aborted; ``run_id`` names the run with the points.
         """
         if self._iterator is None:
@@ -738,14 +741,16 @@ class Stream:
         session = self._measurement.session
         session.claim()
         try:
-            columns = self._measurement.columns
-            if columns is not None:
-                self._begin([(c.name, c.unit, c.kind) for c in columns])
+            # On disk first: a point that was shown is a point that is kept.
+            recorder = Recorder(self._draft(), kept=self._chunks.put, failed=self._not_kept)
+            self._recorder = recorder
             self._thread = threading.Thread(
-                target=self._record, name=f"drivebay-{self._measurement.method}"
+                target=self._record, args=(recorder,), name=f"drivebay-{self._measurement.method}"
             )
             self._thread.start()
         except BaseException:
+            if self._recorder is not None:
+                self._recorder.finish("failed", "the measurement could not be started", {})
             session.release()
             raise
 
@@ -766,52 +771,45 @@ class Stream:
         if self._error is not None:
             raise self._error
 
-    def _record(self) -> None:
+    def _record(self, recorder: Recorder) -> None:
         """Task root of the measuring thread: every end becomes a value that the reader raises."""
+        measurement = self._measurement
+        chunks = measurement.chunks()
         try:
-            self._record_chunks()
+            try:
+                with contextlib.closing(chunks):  # type: ignore[type-var]  # it is a generator
+                    for chunk in chunks:
+                        recorder.put(chunk)
+            finally:
+                state = measurement.state or "failed"
+                recorder.finish(state, measurement.reason, measurement.values)
         except BaseException as exc:  # noqa: BLE001 - task root
-            if isinstance(exc, DrivebayError) and self._writer is not None:
-                exc.run_id = self._writer.run.id
+            if isinstance(exc, DrivebayError):
+                exc.run_id = recorder.run_id
             self._error = exc
         finally:
-            self._measurement.session.release()
+            measurement.session.release()
             self._chunks.put(None)
 
-    def _record_chunks(self) -> None:
-        chunks = self._measurement.chunks()
+    def _not_kept(self, error: BaseException) -> None:
+        """Stop measuring what cannot be kept, without waiting for the next chunk."""
         try:
-            with contextlib.closing(chunks):  # type: ignore[type-var]  # it is a generator
-                for chunk in chunks:
-                    writer = self._writer
-                    if writer is None:
-                        writer = self._begin([_column(name, a) for name, a in chunk.items()])
-                    # On disk first: a point that was shown is a point that is kept.
-                    writer.append(chunk)
-                    self._chunks.put(chunk)
-        finally:
-            self._finish()
+            self.abort(f"the run store ({error})")
+        except Exception:  # noqa: BLE001 - border: a driver's abort()
+            _log.exception("%s: stopping because of the run store", self._instrument.resource)
 
-    def _begin(self, columns: list[tuple[str, str, str]]) -> RunWriter:
+    def _draft(self) -> RunDraft:
         instrument, measurement = self._instrument, self._measurement
         info = instrument.plugin
-        self._writer = instrument._bay.runs.create(  # noqa: SLF001 - the two classes are one unit
+        return instrument._bay.runs.draft(  # noqa: SLF001 - the two classes are one unit
             method=measurement.method,
             plugin=instrument.code,
             identity=instrument.identity,
             resource=instrument.resource,
             parameters=measurement.parameters,
-            columns=columns,
+            columns=measurement.columns or (),  # a seed-style driver shows them in its first chunk
             provenance=_provenance(info, instrument.idn),
         )
-        return self._writer
-
-    def _finish(self) -> None:
-        writer = self._writer or self._begin([])
-        measurement = self._measurement
-        if measurement.values:
-            writer.add_values(measurement.values)
-        writer.finish(measurement.state or "failed", measurement.reason)
 
 
 def _bench(bench: str | Path | Bench | None, home: Path) -> Bench | None:
@@ -845,11 +843,6 @@ def _ask_identity(link: Link, *, required: bool) -> str | None:
         # The plugin was named, so an instrument that knows no *IDN? can be opened all the same.
         _log.info("%s does not answer *IDN?", link.resource)
         return None
-
-
-def _column(name: str, array: Any) -> tuple[str, str, str]:
-    kinds: Mapping[str, str] = {"f": "float", "b": "bool", "i": "int", "u": "int"}
-    return name, "", kinds[array.dtype.kind]
 
 
 def _provenance(info: PluginInfo, idn: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from drivebay._core.runs.run import Run
 
 ENDINGS = ("done", "aborted", "failed")
 _INSERT_CHUNK = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_VALUE = "INSERT OR REPLACE INTO results VALUES (?, ?, ?)"
 _SEAL_WAIT_S = 2.0  # for readers of the run to finish their look before its two files become one
 _SEAL_STEP_S = 0.01
 
@@ -204,16 +205,11 @@ class RunWriter:
             RunError: a value is no data, or the run has ended.
             StoreError: the disk is full or gone.
         """
-        texts = [
-            (str(name), plain.to_text(value, f"values/{name}")) for name, value in values.items()
-        ]
+        lines = _value_lines(values)
         with self._guard:
             self._must_be_open()
             with self._step("append to"):
-                self._database.executemany(
-                    "INSERT OR REPLACE INTO results VALUES (?, ?, ?)",
-                    [(name, text, fileformat.text_crc32(name, text)) for name, text in texts],
-                )
+                self._database.executemany(_INSERT_VALUE, lines)
 
     def add_event(self, kind: str, data: object = None) -> None:
         """Store that something happened during the run, with its time.
@@ -232,27 +228,32 @@ class RunWriter:
                     (time_ns, kind, text, fileformat.text_crc32(time_ns, kind, text)),
                 )
 
-    def finish(self, state: str, reason: str | None = None) -> Run:
+    def finish(
+        self, state: str, reason: str | None = None, values: Mapping[str, object] | None = None
+    ) -> Run:
         """End the run and leave one single file that can be copied.
 
         Args:
             state: ``done``, ``aborted`` or ``failed``.
             reason: why it was not done, for a person.
+            values: as :meth:`add_values` takes them, stored in the same step.
 
         Raises:
-            RunError: it has ended already, or ``state`` is none of the three.
+            RunError: it has ended already, ``state`` is none of the three, or a value is no data.
             StoreError: the end could not be stored; readers will call the run interrupted.
         """
         if state not in ENDINGS:
             raise RunError(
                 f"run {self.id} cannot end as {state!r}; it ends as {', '.join(ENDINGS)}"
             )
+        lines = _value_lines(values or {})
         with self._guard:
             self._must_be_open()
             self._ended = True
             try:
                 now = datetime.now(UTC)
                 with self._step("finish"):
+                    self._database.executemany(_INSERT_VALUE, lines)
                     _put_ending(
                         self._database, state, reason, now, self._now_ns(), self._chunks, self._rows
                     )
@@ -299,6 +300,11 @@ class RunWriter:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+
+
+def _value_lines(values: Mapping[str, object]) -> list[tuple[str, str, int]]:
+    texts = [(str(name), plain.to_text(value, f"values/{name}")) for name, value in values.items()]
+    return [(name, text, fileformat.text_crc32(name, text)) for name, text in texts]
 
 
 def _put_ending(
