@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -43,6 +43,10 @@ class BusyLink:
             self.aborted.set()
         if command.startswith(":OUTP "):
             self.output = "1" if command.endswith("ON") else "0"
+
+    def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
+        for command in commands:
+            self.write(command, timeout_s=timeout_s)
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         self._note(command)

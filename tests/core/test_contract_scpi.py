@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -43,6 +43,10 @@ class ScriptedLink:
         if isinstance(trouble, BaseException):
             raise trouble
         self.asked = command
+
+    def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
+        for command in commands:
+            self.write(command, timeout_s=timeout_s)
 
     def read(self, *, timeout_s: float | None = None) -> Any:
         self.sent.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class GpibLink:
             self.levels = [float(word) for word in tail.split(",")]
         elif head == ":SENS:CURR:PROT":
             self.compliance = tail
+
+    def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
+        for command in commands:
+            self.write(command, timeout_s=timeout_s)
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         self.sent.append(command)

@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -198,6 +198,11 @@ class Held:
         effect = self._admit(command)
         self.link().write(command, timeout_s=timeout_s)
         self._was_sent(effect)
+
+    def write_each(self, commands: Sequence[str], timeout_s: float | None = None) -> None:
+        """Check and send commands one after the other. Raises: as :meth:`write`."""
+        for command in commands:
+            self.write(command, timeout_s)
 
     def query(self, command: str, timeout_s: float | None = None) -> str:
         """Check and ask. Raises: as ``Link.query`` and :meth:`write`."""

@@ -344,6 +344,7 @@ class Keeper:
         return {
             "query": held.query,
             "write": held.write,
+            "write_each": held.write_each,
             "query_block": held.query_block,
             "read": held.read,
             "read_block": held.read_block,

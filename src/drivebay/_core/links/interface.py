@@ -65,6 +65,20 @@ class Link(ABC):
             ValueError: the text holds a line end, which would make two commands of it.
         """
 
+    def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
+        """Send commands, each as a message of its own, in order; the first that fails ends it.
+
+        The same as as many calls of :meth:`write`, and on a kept link one message to the keeper.
+
+        Args:
+            commands: as :meth:`write` takes them.
+            timeout_s: deadline of each, by default :attr:`timeout_s`.
+
+        Raises: as :meth:`write`.
+        """
+        for command in commands:
+            self.write(command, timeout_s=timeout_s)
+
     @abstractmethod
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         """Ask one question; its answer as text without the terminator.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from drivebay._core.errors import LinkLostError, ProtocolError
@@ -174,6 +175,10 @@ class KeptLink(Link):
     def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:
         seconds = self._seconds(timeout_s)
         self._call("write", command, seconds, timeout_s=seconds)
+
+    def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
+        seconds = self._seconds(timeout_s)
+        self._call("write_each", list(commands), seconds, timeout_s=seconds * len(commands))
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         seconds = self._seconds(timeout_s)

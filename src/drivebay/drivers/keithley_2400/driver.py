@@ -51,27 +51,31 @@ class Keithley2400(ScpiDriver):
 
     def _prepare(self, p: IVSweep) -> None:
         """Set everything the sweep depends on; nothing is taken over from before."""
-        self.write("*CLS")
-        if "terminals" in self.config:
-            self.write(f":ROUT:TERM {self.config['terminals']}")
-        # One pass through the trigger model a :READ?, output held on in between (11-10 to 11-13).
-        self.write(":SOUR:CLE:AUTO OFF", ":ARM:COUN 1", ":ARM:SOUR IMM", ":TRIG:SOUR IMM")
-        self.write(":TRIG:DEL 0", ":SENS:AVER OFF")
-        # The output comes on at 0 V: a level left from before must not reach the device. The
-        # lowest range takes any compliance; source range and compliance exclude each other (18-62).
-        self.write(":SOUR:FUNC VOLT", ":SOUR:VOLT:MODE FIX", ":SOUR:VOLT 0", ":SOUR:VOLT:RANG 0.2")
-        # Voltage and current from one trigger (section 18, "SENSe1 subsystem"): in compliance the
-        # voltage is not the level.
-        self.write(":SENS:FUNC:CONC ON", ':SENS:FUNC:OFF "RES"', ':SENS:FUNC "VOLT","CURR"')
-        self.write(":SENS:CURR:RANG:AUTO ON", f":SENS:CURR:PROT {p.compliance_a!r}")
-        if p.sense_range_a is not None:
-            self.write(f":SENS:CURR:RANG {p.sense_range_a!r}")
-        self.write(f":SENS:CURR:NPLC {p.nplc!r}", f":SYST:RSEN {'ON' if p.four_wire else 'OFF'}")
-        # FIX: the range must not change from segment to segment, as BEST would (10-21).
+        terminals = self.config.get("terminals")
+        sense_range_a = p.sense_range_a
         source_range_v = p.max_abs_v if p.source_range_v is None else p.source_range_v
-        self.write(f":SOUR:VOLT:RANG {source_range_v!r}", ":SOUR:SWE:RANG FIX")
-        self.write(":SOUR:VOLT:MODE LIST", f":SOUR:DEL {p.delay_s!r}")
-        self.write(":FORM:ELEM VOLT,CURR,TIME,STAT", ":SYST:TIME:RES")
+        self.write(
+            "*CLS",
+            *([f":ROUT:TERM {terminals}"] if terminals else []),
+            # One pass through the trigger model a :READ?, output held on in between (11-10 to
+            # 11-13).
+            *(":SOUR:CLE:AUTO OFF", ":ARM:COUN 1", ":ARM:SOUR IMM", ":TRIG:SOUR IMM"),
+            *(":TRIG:DEL 0", ":SENS:AVER OFF"),
+            # The output comes on at 0 V: a level left from before must not reach the device. The
+            # lowest range takes any compliance; source range and compliance exclude each other
+            # (18-62).
+            *(":SOUR:FUNC VOLT", ":SOUR:VOLT:MODE FIX", ":SOUR:VOLT 0", ":SOUR:VOLT:RANG 0.2"),
+            # Voltage and current from one trigger (section 18, "SENSe1 subsystem"): in compliance
+            # the voltage is not the level.
+            *(":SENS:FUNC:CONC ON", ':SENS:FUNC:OFF "RES"', ':SENS:FUNC "VOLT","CURR"'),
+            *(":SENS:CURR:RANG:AUTO ON", f":SENS:CURR:PROT {p.compliance_a!r}"),
+            *([] if sense_range_a is None else [f":SENS:CURR:RANG {sense_range_a!r}"]),
+            *(f":SENS:CURR:NPLC {p.nplc!r}", f":SYST:RSEN {'ON' if p.four_wire else 'OFF'}"),
+            # FIX: the range must not change from segment to segment, as BEST would (10-21).
+            *(f":SOUR:VOLT:RANG {source_range_v!r}", ":SOUR:SWE:RANG FIX"),
+            *(":SOUR:VOLT:MODE LIST", f":SOUR:DEL {p.delay_s!r}"),
+            *(":FORM:ELEM VOLT,CURR,TIME,STAT", ":SYST:TIME:RES"),
+        )
 
     def _check_compliance(self, wanted_a: float) -> None:
         """Refuse to go on if the instrument limits elsewhere than it was told."""
