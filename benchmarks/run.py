@@ -16,6 +16,7 @@ from pathlib import Path
 
 import engine
 import reloading
+import sessions
 import sweep
 from rows import Row
 from timing import machine_loop_ns
@@ -60,7 +61,8 @@ def machine() -> str:
 
 
 BENCHMARKS = {
-    benchmark.__name__: benchmark for benchmark in (*engine.ALL, *reloading.ALL, *sweep.ALL)
+    benchmark.__name__: benchmark
+    for benchmark in (*engine.ALL, *reloading.ALL, *sweep.ALL, *sessions.ALL)
 }
 
 

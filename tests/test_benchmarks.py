@@ -25,6 +25,9 @@ NAMES = [
     "reloading",
     "fast_sweep",
     "slow_sweep",
+    "query",
+    "opening",
+    "many",
 ]
 # What a row calls a peer, and the package that must be there to measure it.
 PEERS = {

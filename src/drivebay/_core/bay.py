@@ -585,6 +585,10 @@ class Instrument:
         """Send the safe state of the bench or the manifest, now."""
         return self._session.make_safe(forced=True)
 
+    def went_well(self) -> None:
+        """A measurement ended well: earlier crashes of the code that made it are forgotten."""
+        self._bay._faults.forget(self.code["sha256"], self.resource)  # noqa: SLF001 - one unit
+
     def close(self) -> None:
         """Close the session; the instrument is made safe first if anything may be on."""
         self._bay._forget(self)  # noqa: SLF001 - the two classes are one unit
@@ -782,6 +786,8 @@ class Stream:
                         recorder.put(chunk)
             finally:
                 state = measurement.state or "failed"
+                if state == "done":
+                    self._instrument.went_well()
                 recorder.finish(state, measurement.reason, measurement.values)
         except BaseException as exc:  # noqa: BLE001 - task root
             if isinstance(exc, DrivebayError):
