@@ -206,6 +206,8 @@ class HostSeat(Seat):
         """
         self.generation = generation
         self._kept = kept
+        self._on_death = on_death
+        self._closing = False
         self._token = kept.grant()
         grant = {"resource": resource, "path": kept.keeper.path, "token": self._token}
         metadata = generation.metadata
@@ -215,7 +217,7 @@ class HostSeat(Seat):
                 metadata.version,
                 limits=limits,
                 on_output=_teller(metadata.name),
-                on_death=on_death,
+                on_death=self._ended,
             )
         except BaseException:
             kept.revoke(self._token, "its driver did not start")
@@ -265,11 +267,12 @@ class HostSeat(Seat):
         if self._resumable:
             self._host.call("resume", dict(state))
 
-    def kill(self) -> None:
-        """End its process at once, as a crash would."""
-        self._host.kill_now()
+    def _ended(self, ended: Exit) -> None:
+        if not self._closing and self._on_death is not None:
+            self._on_death(ended)
 
     def close(self) -> None:
+        self._closing = True
         # Revoked first: its end is no accident, and nothing is switched off because of it.
         with contextlib.suppress(DrivebayError):
             self._kept.revoke(self._token, "its session was closed")

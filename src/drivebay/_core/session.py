@@ -32,6 +32,9 @@ _log = logging.getLogger("drivebay.session")
 _ABORT_DEADLINE_S: Final = 10.0
 """How long close() waits for a driver's own clean-up before it sends the safe state itself."""
 
+_TAKE_OVER_S: Final = 30.0
+"""How long a measurement waits for newer code that is taking over."""
+
 MakeSeat = Callable[[Generation, Ranges], Seat]
 Limits = Mapping[str, tuple[float, float]]
 
@@ -71,7 +74,9 @@ class Session:
         self._setup = dict(setup or {})
         self._make_seat = make_seat
         self._wanted: Generation | None = None
-        self._busy = threading.Lock()
+        self._use = ""
+        """What the instrument is used for: ``measuring``, ``switching``, or nothing."""
+        self._use_changed = threading.Condition()
         self._reviving = threading.Lock()
         self._closed = False
         model = identity.model if identity is not None else ""
@@ -144,19 +149,23 @@ class Session:
     def claim(self) -> None:
         """Take the instrument for one measurement; :meth:`release` gives it back, from any thread.
 
+        While newer code is taking over, that is waited for.
+
         Raises:
             BusyError: another measurement is running.
         """
-        if not self._busy.acquire(blocking=False):
-            raise BusyError(f"{self.resource} is in the middle of a measurement; abort() ends it")
+        with self._use_changed:
+            self._use_changed.wait_for(lambda: self._use != "switching", _TAKE_OVER_S)
+            if self._use:
+                raise BusyError(
+                    f"{self.resource} is in the middle of a measurement; abort() ends it"
+                )
+            self._use = "measuring"
 
     def release(self) -> None:
         """Give back what :meth:`claim` took; newer code that waited takes over now."""
-        try:
-            self._take_over()
-        finally:
-            self._busy.release()
-        self._settle()  # what came in between
+        self._now_used_for("switching")
+        self._take_over()
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -175,36 +184,45 @@ class Session:
 
     def replace(self, generation: Generation) -> None:
         """Let newer code take over: now, or when the running measurement has ended."""
-        self._wanted = generation
-        if self._busy.locked():
-            _log.warning(
-                "%s: generation %d of %s waits until the measurement has ended",
-                self.resource,
-                generation.number,
-                generation.metadata.name,
-            )
-        self._settle()
-
-    def _settle(self) -> None:
-        while self._wanted is not None and not self._closed and self._busy.acquire(blocking=False):
-            try:
-                self._take_over()
-            finally:
-                self._busy.release()
+        with self._use_changed:
+            self._wanted = generation
+            if self._use == "measuring":
+                _log.warning(
+                    "%s: generation %d of %s waits until the measurement has ended",
+                    self.resource,
+                    generation.number,
+                    generation.metadata.name,
+                )
+            if self._use:
+                return  # whoever uses it now looks at what is wanted when he is done
+            self._use = "switching"
+        self._take_over()
 
     def _take_over(self) -> None:
-        """Switch to the wanted generation; the instrument is claimed."""
-        wanted, self._wanted = self._wanted, None
-        if wanted is None or self._closed or wanted is self.seat.generation:
-            return
-        try:
-            self._switch(wanted)
-        except DrivebayError as exc:
-            number = self.seat.generation.number
-            self.on_degraded(
-                f"generation {wanted.number} did not take over {self.resource}, generation"
-                f" {number} goes on: {type(exc).__name__}: {exc}"
-            )
+        """Switch to what is wanted, until nothing is; then the instrument is free."""
+        while (wanted := self._next_wanted()) is not None:
+            try:
+                self._switch(wanted)
+            except (DrivebayError, OSError) as exc:
+                number = self.seat.generation.number
+                self.on_degraded(
+                    f"generation {wanted.number} did not take over {self.resource}, generation"
+                    f" {number} goes on: {type(exc).__name__}: {exc}"
+                )
+
+    def _next_wanted(self) -> Generation | None:
+        with self._use_changed:
+            wanted, self._wanted = self._wanted, None
+            if wanted is None or self._closed or wanted is self.seat.generation:
+                self._use = ""
+                self._use_changed.notify_all()
+                return None
+            return wanted
+
+    def _now_used_for(self, use: str) -> None:
+        with self._use_changed:
+            self._use = use
+            self._use_changed.notify_all()
 
     def _switch(self, wanted: Generation) -> None:
         old, model = self.seat, self.identity.get("model", "")
@@ -304,17 +322,18 @@ class Session:
             self.kept.close()
 
     def _end_measurement(self) -> None:
-        if self._busy.acquire(blocking=False):
-            self._busy.release()
-            return
-        try:
-            self.abort("the session was closed")
-        except DrivebayError as exc:
-            _log.warning("%s: abort: %s", self.resource, exc)
+        if self._use == "measuring":
+            try:
+                self.abort("the session was closed")
+            except DrivebayError as exc:
+                _log.warning("%s: abort: %s", self.resource, exc)
         # The measurement's own thread cleans up, and it needs the driver until it has.
-        if not self._busy.acquire(timeout=_ABORT_DEADLINE_S):
-            _log.error("%s: the driver did not stop within %g s", self.resource, _ABORT_DEADLINE_S)
-            self.suspect = True
+        with self._use_changed:
+            if not self._use_changed.wait_for(lambda: not self._use, _ABORT_DEADLINE_S):
+                _log.error(
+                    "%s: the driver did not stop within %g s", self.resource, _ABORT_DEADLINE_S
+                )
+                self.suspect = True
 
     def _leave_safe(self) -> None:
         if self.kept.lost:

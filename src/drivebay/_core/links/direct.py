@@ -5,8 +5,9 @@ Rules:
 - One question at a time: a query waits for the question lock, within its own deadline.
 - A plain command never waits for a reader. It takes the short write lock only, so the bytes of two
   commands never mix and an abort goes out while a query is waiting.
-- After a timeout the ledger decides: answers still owed are read and thrown away, or the channel is
-  made new and, if it was ever asked for, ``*IDN?`` is compared. Until then nothing is asked.
+- After a timeout the ledger decides: answers still owed are read and thrown away, up to one that is
+  known beforehand (``*IDN?``, if it was ever asked), or the channel is made new and ``*IDN?`` is
+  compared. Until then nothing is asked.
 - A channel that the other side closed stays closed: opening again is the caller's decision, because
   an instrument that was switched off and on is not in the state the caller left it in.
 
@@ -41,6 +42,7 @@ QUIET_S = 0.05
 
 MAX_TIMEOUT_S = 86_400.0
 
+_WITHOUT_END = frozenset(("socket", "serial"))  # nothing tells where a message ends but its text
 _LOOK_S = 0.1  # how often a waiting reader looks whether it was told to give up
 _REOPEN_PAUSE_S = 0.01  # the first of several, each twice the one before
 _TRANSCRIPT_ENTRIES = 2000
@@ -504,8 +506,52 @@ class DirectLink(Link):
         """Bring questions and answers in step again; the question lock is held."""
         if self._gone:
             raise self._lost()
-        if self._ledger.doubt or not self._drained(deadline):
+        if self._can_mark():
+            in_step = self._marked(deadline)
+        else:
+            in_step = not self._ledger.doubt and self._drained(deadline)
+        if not in_step:
             self._reopen(deadline)
+
+    def _can_mark(self) -> bool:
+        """Whether an answer that is known beforehand can tell where the stream stands.
+
+        Not where a device clear does better, not after a part of a command, and not when the answer
+        that is owed could be taken for the mark.
+        """
+        return (
+            self.identity is not None
+            and self.interface in _WITHOUT_END
+            and not self._ledger.torn
+            and self._ledger.owed <= 1
+            and "IDN" not in self._asking.upper()
+        )
+
+    def _marked(self, deadline: float) -> bool:
+        """Ask ``*IDN?`` and throw away all that comes before the known answer.
+
+        An instrument answers in order, so what it still owed comes before; what it dropped, because
+        it was aborted, never comes. A half answer without its end stands before it on one line.
+        """
+        now = self._clock()
+        until = now + min(DRAIN_S, (deadline - now) / 2)
+        mark = (self.identity or "").encode()
+        try:
+            self._put(self._message("*IDN?"), until, "")
+        except LinkTimeoutError:
+            return False
+        buffer = self._buffer
+        while not buffer.rstrip(b"\r\n").endswith(mark) or buffer[-1:] != self._last:
+            chunk = self._await(until)
+            buffer += chunk
+            if not chunk or len(buffer) > MAX_ANSWER:
+                self._ledger.lost_track("it did not say who it is in time")
+                return False
+        self.discarded_bytes += len(buffer) - len(mark) - 1
+        self._cut(len(buffer))
+        self._ledger.reset()
+        self._skip_end = False
+        return True
 
     def _drained(self, deadline: float) -> bool:
         """Read the answer that is owed and throw it away; False if that cannot be done for sure.
