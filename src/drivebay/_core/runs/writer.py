@@ -171,32 +171,39 @@ class RunWriter:
         """
         with self._guard:
             self._must_be_open()
-            number, first = self._chunks, self._rows
-            lines = []
-            for one in prepared:
-                if one.rows:
-                    place = (number, first, one.rows, one.time_ns)
-                    lines.append((*place, fileformat.chunk_crc32(*place, one.data), one.data))
-                    number, first = number + 1, first + one.rows
-            if not lines:
-                return
-            self._insert(lines)
-            self._chunks, self._rows = number, first
+            lines = self._chunk_lines(prepared)
+            if self._columns_stored and len(lines) == 1:
+                with fileformat.store_errors(self.path, "append to"):
+                    self._database.execute(_INSERT_CHUNK, lines[0])  # a transaction of its own
+            elif lines:
+                with self._step("append to"):
+                    self._insert(lines)
+            self._count(lines)
+
+    def _chunk_lines(self, prepared: Sequence[PreparedChunk]) -> list[tuple[Any, ...]]:
+        number, first = self._chunks, self._rows
+        lines = []
+        for one in prepared:
+            if one.rows:
+                place = (number, first, one.rows, one.time_ns)
+                lines.append((*place, fileformat.chunk_crc32(*place, one.data), one.data))
+                number, first = number + 1, first + one.rows
+        return lines
 
     def _insert(self, lines: list[tuple[Any, ...]]) -> None:
-        if self._columns_stored and len(lines) == 1:
-            with fileformat.store_errors(self.path, "append to"):
-                self._database.execute(_INSERT_CHUNK, lines[0])  # a transaction of its own
-            return
-        with self._step("append to"):
-            if not self._columns_stored:  # together with the first chunk, which has shown them
-                text = fileformat.columns_text(self._columns)
-                self._database.execute(
-                    "INSERT OR REPLACE INTO header VALUES ('columns', ?, ?)",
-                    (text, fileformat.text_crc32("columns", text)),
-                )
-            self._database.executemany(_INSERT_CHUNK, lines)
-        self._columns_stored = True
+        if lines and not self._columns_stored:  # together with the first chunk, which shows them
+            text = fileformat.columns_text(self._columns)
+            self._database.execute(
+                "INSERT OR REPLACE INTO header VALUES ('columns', ?, ?)",
+                (text, fileformat.text_crc32("columns", text)),
+            )
+        self._database.executemany(_INSERT_CHUNK, lines)
+
+    def _count(self, lines: list[tuple[Any, ...]]) -> None:
+        """Note what is on the disk now."""
+        if lines:
+            number, first, rows, *_ = lines[-1]
+            self._chunks, self._rows, self._columns_stored = number + 1, first + rows, True
 
     def add_values(self, values: Mapping[str, object]) -> None:
         """Store results that are no columns (a resistance, a settings dict); a name again replaces.
@@ -229,7 +236,11 @@ class RunWriter:
                 )
 
     def finish(
-        self, state: str, reason: str | None = None, values: Mapping[str, object] | None = None
+        self,
+        state: str,
+        reason: str | None = None,
+        values: Mapping[str, object] | None = None,
+        prepared: Sequence[PreparedChunk] = (),
     ) -> Run:
         """End the run and leave one single file that can be copied.
 
@@ -237,6 +248,7 @@ class RunWriter:
             state: ``done``, ``aborted`` or ``failed``.
             reason: why it was not done, for a person.
             values: as :meth:`add_values` takes them, stored in the same step.
+            prepared: last chunks, stored in the same step.
 
         Raises:
             RunError: it has ended already, ``state`` is none of the three, or a value is no data.
@@ -246,16 +258,19 @@ class RunWriter:
             raise RunError(
                 f"run {self.id} cannot end as {state!r}; it ends as {', '.join(ENDINGS)}"
             )
-        lines = _value_lines(values or {})
+        value_lines = _value_lines(values or {})
         with self._guard:
             self._must_be_open()
             self._ended = True
             try:
-                now = datetime.now(UTC)
+                lines = self._chunk_lines(prepared)
+                now, time_ns = datetime.now(UTC), self._now_ns()
                 with self._step("finish"):
-                    self._database.executemany(_INSERT_VALUE, lines)
+                    self._insert(lines)
+                    self._count(lines)
+                    self._database.executemany(_INSERT_VALUE, value_lines)
                     _put_ending(
-                        self._database, state, reason, now, self._now_ns(), self._chunks, self._rows
+                        self._database, state, reason, now, time_ns, self._chunks, self._rows
                     )
                 _become_one_file(self._database)
             finally:
@@ -302,6 +317,11 @@ class RunWriter:
                 raise
 
 
+def check_values(values: Mapping[str, object]) -> None:
+    """Raise RunError if one of the values is no data."""
+    _value_lines(values)
+
+
 def _value_lines(values: Mapping[str, object]) -> list[tuple[str, str, int]]:
     texts = [(str(name), plain.to_text(value, f"values/{name}")) for name, value in values.items()]
     return [(name, text, fileformat.text_crc32(name, text)) for name, text in texts]
@@ -329,23 +349,31 @@ def _become_one_file(database: sqlite3.Connection) -> bool:
     handler, so the waiting is done here. A run that stays in two files is complete, and
     :func:`tidy` tries again when a store next meets it.
 
-    Leaving the log syncs the file before it removes the log. What is written after that is the mode
-    itself: a few bytes within the first sector, so no cut can tear them, and the journal that
-    protects them is kept in memory (``MEMORY``; on disk it costs four syncs more).
+    Everything is in the file and synced before the mode changes. The change itself is a few bytes
+    within the first sector, which no cut can tear, so it takes no journal on the disk and no sync:
+    where it is lost, the run is found in its old mode, whole, and tidied.
     """
     deadline = time.monotonic() + _SEAL_WAIT_S
     database.execute("PRAGMA busy_timeout = 0")
     pause = threading.Event()
-    while True:
-        try:
-            (mode,) = database.execute("PRAGMA journal_mode = MEMORY").fetchone()
-        except sqlite3.OperationalError:  # locked, or no room: nothing is lost, it stays in the log
-            mode = "wal"
-        if mode != "wal":
-            return True
+    while not _leave_log(database):
         if time.monotonic() >= deadline:
             return False
         pause.wait(_SEAL_STEP_S)
+    return True
+
+
+def _leave_log(database: sqlite3.Connection) -> bool:
+    try:
+        database.execute("PRAGMA synchronous = FULL")
+        busy, frames, folded = database.execute("PRAGMA wal_checkpoint").fetchone()
+        if busy or frames != folded:
+            return False
+        database.execute("PRAGMA synchronous = OFF")
+        (mode,) = database.execute("PRAGMA journal_mode = MEMORY").fetchone()
+    except sqlite3.OperationalError:  # locked, or no room: nothing is lost, it stays in the log
+        return False
+    return bool(mode != "wal")
 
 
 def tidy(path: Path) -> None:
