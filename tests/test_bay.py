@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from drivebay import (
     ParameterError,
     PluginStateError,
     ResourceError,
+    StoreError,
 )
 from drivebay._core.links import list_resources
 from drivebay.sim import Diode, Keithley2400Server, Resistor
@@ -147,6 +150,39 @@ def test_points_are_on_disk_before_they_are_handed_out(bay, server):
         seen += len(chunk["voltage_v"])
         assert len(bay.runs.open(stream.run.id)) >= seen
     assert seen == 301
+
+
+def test_a_run_that_cannot_be_kept_is_not_begun_and_nothing_is_sent(bay, server):
+    smu = bay.open(server.resource)
+    before = len(messages(server))
+    bay.runs.folder.parent.mkdir(parents=True, exist_ok=True)
+    bay.runs.folder.write_text("a file where the folder should be")
+
+    with pytest.raises(StoreError, match="cannot create a run in"):
+        smu.measure("iv_sweep", **SWEEP)
+
+    assert len(messages(server)) == before
+    bay.runs.folder.unlink()
+    assert smu.measure("iv_sweep", **SWEEP).state == "done"
+
+
+def test_a_store_that_fails_stops_the_measurement_with_the_output_off(bay):
+    with Keithley2400Server(device=Resistor(1000.0)) as server:
+        smu = bay.open(server.resource)
+        stream = smu.stream("iv_sweep", **SLOW)
+        iterator = iter(stream)
+        next(iterator)
+        with contextlib.closing(sqlite3.connect(stream.run.path)) as database:
+            database.execute("DROP TABLE chunks")
+
+        with pytest.raises(StoreError, match="no such table") as caught:
+            list(iterator)
+
+        assert caught.value.run_id == stream.run.id
+        assert stream.run.state == "failed"
+        assert "StoreError" in (stream.run.reason or "")
+        assert outputs(server)[-1]["event"] == "output_off"
+        assert smu.measure("iv_sweep", **SWEEP | {"nplc": 0.01}).state == "done"
 
 
 def test_bad_parameters_are_all_told_and_nothing_is_sent(bay, server):

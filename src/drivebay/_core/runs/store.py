@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 from drivebay import _version
 from drivebay._core.errors import RunNotFoundError, StoreError
-from drivebay._core.runs import export, fileformat, holder, plain
+from drivebay._core.runs import export, fileformat, holder, mounts, plain
 from drivebay._core.runs.run import Run
 from drivebay._core.runs.writer import RunDraft, RunWriter, tidy
 
@@ -42,6 +42,7 @@ class RunStore:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        self._device: int | None = None  # of the folder, once it was found fit for writing
 
     def create(
         self,
@@ -68,7 +69,7 @@ class RunStore:
 
         Raises:
             RunError: something of it is no data, or the columns are not well formed.
-            StoreError: the folder cannot be written.
+            StoreError: the folder cannot be written, or is on a network file system.
         """
         return self.draft(
             method=method,
@@ -105,7 +106,7 @@ class RunStore:
         if stored:
             texts["columns"] = fileformat.columns_text(stored)
         with fileformat.store_errors(self.folder, "create a run in"):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._require_fit_folder()
             name, started_at, lock = self._reserve()
         started_ns = time.monotonic_ns()
         about = {
@@ -225,6 +226,14 @@ class RunStore:
         except StoreError as exc:
             return Run(path, damage=str(exc))
         return run
+
+    def _require_fit_folder(self) -> None:
+        """Make the folder; look at its file system, again only when another is mounted there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        device = self.folder.stat().st_dev
+        if device != self._device:
+            mounts.refuse_network(self.folder)
+            self._device = device
 
     def _reserve(self) -> tuple[str, datetime, holder.Holder]:
         """Return a new id, its time and its lock; two processes never get the same."""
