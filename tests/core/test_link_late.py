@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivebay._core.errors import AnswerError, LinkLostError, LinkTimeoutError
-from drivebay._core.links import DirectLink, Link, open_link
+from drivebay._core.links import DirectLink, Link, open_direct
 from drivebay._core.links import direct as link_module
 
 LONG_S = 20.0
@@ -301,7 +301,7 @@ def test_of_1000_queries_with_5_percent_late_answers_none_is_misattributed(
 ):
     monkeypatch.setattr(link_module, "DRAIN_S", 0.05)
     late = LateInstrument()
-    with instrument(late) as server, open_link(server.resource, timeout_s=LONG_S) as link:
+    with instrument(late) as server, open_direct(server.resource, timeout_s=LONG_S) as link:
         assert ask_many(link, late, 1000) == (50, 0)
         assert link.discarded_bytes > 0
         assert link.reopened > 0
@@ -343,7 +343,7 @@ def quick_drain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_after_a_reopen_the_identity_is_asked_before_anything_else():
     with (
         instrument(silent_at_slow(lambda _: IDN)) as server,
-        open_link(server.resource, timeout_s=LONG_S) as link,
+        open_direct(server.resource, timeout_s=LONG_S) as link,
     ):
         link.query("*IDN?")
         time_out(link)
@@ -359,7 +359,7 @@ def test_another_instrument_after_a_reopen_is_a_lost_link_and_is_asked_nothing()
 
     with (
         instrument(silent_at_slow(idn)) as server,
-        open_link(server.resource, timeout_s=LONG_S) as link,
+        open_direct(server.resource, timeout_s=LONG_S) as link,
     ):
         link.query("*IDN?")
         time_out(link)
@@ -377,7 +377,7 @@ def test_control_without_the_comparison_the_other_instrument_is_commanded():
 
     with (
         instrument(silent_at_slow(idn)) as server,
-        open_link(server.resource, timeout_s=LONG_S) as link,
+        open_direct(server.resource, timeout_s=LONG_S) as link,
     ):
         link.identity_check = lambda _before, _now: True
         link.query("*IDN?")
@@ -393,7 +393,7 @@ def test_who_compares_identities_can_be_chosen():
 
     with (
         instrument(silent_at_slow(idn)) as server,
-        open_link(server.resource, timeout_s=LONG_S) as link,
+        open_direct(server.resource, timeout_s=LONG_S) as link,
     ):
         link.identity_check = lambda before, now: before.split(",")[:3] == now.split(",")[:3]
         link.query("*IDN?")
@@ -405,7 +405,7 @@ def test_who_compares_identities_can_be_chosen():
 def test_an_identity_that_was_never_asked_is_not_asked_after_a_reopen():
     with (
         instrument(silent_at_slow(lambda _: IDN)) as server,
-        open_link(server.resource, timeout_s=LONG_S) as link,
+        open_direct(server.resource, timeout_s=LONG_S) as link,
     ):
         time_out(link)
         assert link.query("CURR?") == "fine"
@@ -416,7 +416,7 @@ def test_an_identity_that_was_never_asked_is_not_asked_after_a_reopen():
 def test_a_plain_command_after_a_timeout_neither_waits_nor_reopens():
     with (
         instrument(silent_at_slow(lambda _: IDN)) as server,
-        open_link(server.resource, timeout_s=LONG_S) as link,
+        open_direct(server.resource, timeout_s=LONG_S) as link,
     ):
         time_out(link)
         link.write(":OUTP OFF")
@@ -462,7 +462,7 @@ class OneConnection:
 def test_an_instrument_with_one_connection_is_reopened_once_it_noticed_the_close():
     server = OneConnection()
     try:
-        with open_link(server.resource, timeout_s=LONG_S) as link:
+        with open_direct(server.resource, timeout_s=LONG_S) as link:
             time_out(link)
             with pytest.raises(LinkLostError, match="could not be reopened in time"):
                 link.query("CURR?", timeout_s=0.1)  # still refused: it has not noticed
@@ -477,7 +477,7 @@ def test_an_instrument_with_one_connection_is_reopened_once_it_noticed_the_close
 def test_a_command_after_a_reopen_that_did_not_succeed_tries_again():
     server = OneConnection()
     try:
-        with open_link(server.resource, timeout_s=LONG_S) as link:
+        with open_direct(server.resource, timeout_s=LONG_S) as link:
             time_out(link)
             with pytest.raises(LinkLostError):
                 link.query("CURR?", timeout_s=0.1)
@@ -535,7 +535,7 @@ class Turnstile:
 def test_a_connection_that_is_taken_and_reset_at_once_is_tried_again():
     server = Turnstile()
     try:
-        with open_link(server.resource, timeout_s=LONG_S) as link:
+        with open_direct(server.resource, timeout_s=LONG_S) as link:
             assert link.query("*IDN?") == "ACME,ONE,1,1"
             with pytest.raises(LinkTimeoutError):
                 link.query("VOLT?", timeout_s=0.05)

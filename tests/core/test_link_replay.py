@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivebay._core.errors import LinkError, LinkTimeoutError
-from drivebay._core.links import Recording, ReplayLink, open_link, record
+from drivebay._core.links import Recording, ReplayLink, open_direct, record
 from drivebay._core.links.answers import INDEFINITE, asks, block_span, decode_answer
 
 LONG_S = 20.0
@@ -36,7 +36,7 @@ def test_a_recording_plays_back_to_the_same_code(tmp_path: Path):
         thread = threading.Thread(target=serve)
         thread.start()
         address = f"TCPIP::127.0.0.1::{listener.getsockname()[1]}::SOCKET"
-        with open_link(address, timeout_s=LONG_S) as link:
+        with open_direct(address, timeout_s=LONG_S) as link:
             recording = record(link)
             heard = session(link)
         thread.join(LONG_S)

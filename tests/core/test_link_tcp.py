@@ -21,7 +21,7 @@ from drivebay._core.errors import (
     LinkOpenError,
     LinkTimeoutError,
 )
-from drivebay._core.links import TcpLink, open_link, parse_resource
+from drivebay._core.links import TcpLink, open_direct, parse_resource
 from drivebay._core.links import direct as link_module
 from drivebay._core.links.ledger import Ledger
 
@@ -127,7 +127,7 @@ def deaf(connection: socket.socket, server: Peer) -> None:
 @contextmanager
 def linked(*handlers: Callable[[socket.socket, Peer], None]) -> Iterator[tuple[TcpLink, Peer]]:
     with peer(*handlers) as server:
-        link = open_link(server.resource, timeout_s=LONG_S)
+        link = open_direct(server.resource, timeout_s=LONG_S)
         assert isinstance(link, TcpLink)
         with link:
             yield link, server
@@ -195,8 +195,8 @@ def test_a_command_with_a_line_end_inside_is_refused_and_nothing_is_sent():
 
 def test_no_pyvisa_and_no_numpy_for_a_raw_socket():
     code = (
-        "import sys; from drivebay._core.links import open_link\n"
-        "with open_link(sys.argv[1], timeout_s=10) as link: assert link.query('Q?') == 'A Q?'\n"
+        "import sys; from drivebay._core.links import open_direct\n"
+        "with open_direct(sys.argv[1], timeout_s=10) as link: assert link.query('Q?') == 'A Q?'\n"
         "sys.exit(bool({'pyvisa', 'numpy', 'serial'} & set(sys.modules)))"
     )
     with peer(echo) as server:
@@ -545,12 +545,12 @@ def test_a_refused_port_fails_at_open():
     with peer(echo) as server:
         resource = server.resource
     with pytest.raises(LinkOpenError, match="V003 nothing listens"):
-        open_link(resource, timeout_s=LONG_S)
+        open_direct(resource, timeout_s=LONG_S)
 
 
 def test_a_name_that_does_not_exist_fails_at_open():
     with pytest.raises(LinkOpenError, match="cannot be resolved"):
-        open_link("TCPIP::no-such-host.invalid::5025::SOCKET", timeout_s=LONG_S)
+        open_direct("TCPIP::no-such-host.invalid::5025::SOCKET", timeout_s=LONG_S)
 
 
 def test_a_peer_that_closes_is_lost_at_once_and_stays_lost():
@@ -658,7 +658,7 @@ def test_ipv6_loopback_is_opened_by_its_literal():
         pytest.skip("this machine has no IPv6 loopback")
     with (
         listener,
-        open_link(f"TCPIP::[::1]::{listener.getsockname()[1]}::SOCKET", timeout_s=LONG_S) as link,
+        open_direct(f"TCPIP::[::1]::{listener.getsockname()[1]}::SOCKET", timeout_s=LONG_S) as link,
     ):
         listener.accept()[0].close()
         with pytest.raises(LinkLostError):

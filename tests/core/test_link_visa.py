@@ -23,7 +23,7 @@ from drivebay._core.errors import (
     LinkOpenError,
     LinkTimeoutError,
 )
-from drivebay._core.links import Link, list_resources, open_link
+from drivebay._core.links import Link, list_resources, open_direct
 from drivebay._core.links import direct as link_module
 from drivebay._core.links import visa as visa_module
 
@@ -87,7 +87,7 @@ def serial_line(
 ) -> Iterator[tuple[Link, SerialInstrument]]:
     instrument = SerialInstrument(answer, terminator.encode())
     try:
-        with open_link(
+        with open_direct(
             instrument.resource, timeout_s=timeout_s, terminator=terminator, baud_rate=115200
         ) as link:
             yield link, instrument
@@ -195,7 +195,7 @@ def test_an_unplugged_serial_line_is_a_lost_link():
 @pytest.mark.parametrize("device", ["/dev/ttyNOSUCH", "/dev/pts/99999"])
 def test_a_serial_port_that_is_not_there_fails_at_open(device: str):
     with pytest.raises(LinkOpenError, match="No such file"):
-        open_link(f"ASRL{device}::INSTR", timeout_s=LONG_S)
+        open_direct(f"ASRL{device}::INSTR", timeout_s=LONG_S)
 
 
 def test_what_is_not_a_character_device_is_never_opened_as_a_serial_port(tmp_path: Path):
@@ -297,7 +297,7 @@ class Vxi11Instrument:
 def vxi11(answer: Answer) -> Iterator[tuple[Link, Vxi11Instrument]]:
     instrument = Vxi11Instrument(answer)
     try:
-        with open_link(instrument.resource, timeout_s=LONG_S, visa_library="@py") as link:
+        with open_direct(instrument.resource, timeout_s=LONG_S, visa_library="@py") as link:
             yield link, instrument
     finally:
         instrument.close()
@@ -395,14 +395,14 @@ def test_a_closed_vxi11_port_fails_at_open():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(LinkOpenError, match="@py could not open it"):
-        open_link(f"TCPIP::127.0.0.1,{port}::inst0::INSTR", timeout_s=1.0)
+        open_direct(f"TCPIP::127.0.0.1,{port}::inst0::INSTR", timeout_s=1.0)
 
 
 def test_opening_what_accepts_and_says_nothing_meets_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(LinkOpenError, match="not open within"):
-            open_link(f"TCPIP::127.0.0.1,{port}::inst0::INSTR", timeout_s=SHORT_S)
+            open_direct(f"TCPIP::127.0.0.1,{port}::inst0::INSTR", timeout_s=SHORT_S)
         listener.accept()[0].close()
     for thread in threading.enumerate():
         if thread.name == "visa":
@@ -412,7 +412,7 @@ def test_opening_what_accepts_and_says_nothing_meets_the_deadline():
 
 def test_gpib_without_a_library_says_so():
     with pytest.raises(LinkOpenError, match="V010 GPIB library missing"):
-        open_link("GPIB0::24::INSTR", timeout_s=LONG_S, visa_library="@py")
+        open_direct("GPIB0::24::INSTR", timeout_s=LONG_S, visa_library="@py")
 
 
 # -- raw sockets through PyVISA, on request -------------------------------------------------------
@@ -448,7 +448,7 @@ class SocketInstrument:
 def pyvisa_socket(answer: Answer) -> Iterator[tuple[Link, SocketInstrument]]:
     instrument = SocketInstrument(answer)
     try:
-        with open_link(instrument.resource, timeout_s=LONG_S, visa_library="@py") as link:
+        with open_direct(instrument.resource, timeout_s=LONG_S, visa_library="@py") as link:
             yield link, instrument
     finally:
         instrument.close()
@@ -509,7 +509,7 @@ def sim_library(tmp_path: Path) -> str:
 
 
 def test_any_visa_library_is_used_by_its_name(sim_library: str):
-    with open_link("gpib::9", timeout_s=LONG_S, visa_library=sim_library) as link:
+    with open_direct("gpib::9", timeout_s=LONG_S, visa_library=sim_library) as link:
         assert link.query("*IDN?") == "ACME,MODEL 1,42,1.0"
         assert link.query("CURR?") == "1.5E-3"
         assert link.interface == "gpib"
@@ -519,20 +519,20 @@ def test_the_library_may_come_from_the_environment(
     sim_library: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PYVISA_LIBRARY", sim_library)
-    with open_link("GPIB0::9::INSTR", timeout_s=LONG_S) as link:
+    with open_direct("GPIB0::9::INSTR", timeout_s=LONG_S) as link:
         assert link.query("CURR?") == "1.5E-3"
 
 
 def test_a_timeout_of_another_library_is_ours(sim_library: str):
     with (
-        open_link("GPIB0::9::INSTR", timeout_s=LONG_S, visa_library=sim_library) as link,
+        open_direct("GPIB0::9::INSTR", timeout_s=LONG_S, visa_library=sim_library) as link,
         pytest.raises(LinkTimeoutError),
     ):
         link.read(timeout_s=SHORT_S)
 
 
 def test_a_library_without_device_clear_is_an_interrupt_that_did_not_happen(sim_library: str):
-    with open_link("GPIB0::9::INSTR", timeout_s=LONG_S, visa_library=sim_library) as link:
+    with open_direct("GPIB0::9::INSTR", timeout_s=LONG_S, visa_library=sim_library) as link:
         assert link.interrupt() is False
 
 
@@ -544,7 +544,7 @@ def test_a_library_that_is_not_there_says_so():
     with pytest.raises(LinkOpenError, match="nosuch"):
         list_resources(visa_library="@nosuch")
     with pytest.raises(LinkOpenError, match="nosuch"):
-        open_link("GPIB0::9::INSTR", timeout_s=LONG_S, visa_library="@nosuch")
+        open_direct("GPIB0::9::INSTR", timeout_s=LONG_S, visa_library="@nosuch")
 
 
 def test_a_search_that_does_not_end_meets_its_deadline(monkeypatch: pytest.MonkeyPatch):
