@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drivebay
+from drivebay._core.links import open_direct
 from drivebay._core.methods import STANDARD, validate
 from drivebay.driver import (
     AbortedError,
@@ -21,7 +22,6 @@ from drivebay.driver import (
     LinkLostError,
     ParameterError,
     ScpiDriver,
-    open_link,
 )
 from drivebay.sim import Diode, Keithley2400Server, OpenCircuit, Resistor
 
@@ -343,27 +343,23 @@ def test_what_the_instrument_refuses_is_told_before_the_output_goes_on(bench):
     assert "output_on" not in [event["event"] for event in server.log.events[since:]]
 
 
-def test_a_compliance_the_instrument_did_not_take_keeps_the_output_off(bench):
+def test_a_compliance_the_instrument_did_not_take_keeps_the_output_off():
     class Deaf(Keithley2400):  # type: ignore[misc, valid-type]
         def write(self, *commands: str) -> None:
             super().write(*(c for c in commands if not c.startswith(":SENS:CURR:PROT ")))
 
-    server, _ = bench
-    since = len(server.log.events)
-
-    with Deaf(server.resource) as smu:
-        smu.write("*RST")
+    with simulated() as server, Deaf(server.resource) as smu:
         with pytest.raises(InstrumentError, match=r"has compliance 0\.000105 A after 0\.1 A"):
             smu.measure("iv_sweep", SWEEP)
 
-    assert "output_on" not in [event["event"] for event in server.log.events[since:]]
+        assert not server.log.named("output_on")
 
 
 def test_an_error_in_the_middle_is_told_at_the_end_with_the_output_off():
     with simulated() as server, Keithley2400(server.resource) as smu:
         stream = smu.stream("iv_sweep", SWEEP | {"points": 301})
         next(stream)
-        with open_link(server.resource) as somebody:
+        with open_direct(server.resource) as somebody:
             somebody.write(":NO:SUCH:COMMAND")
             server.log.wait_for("error")
 

@@ -327,6 +327,7 @@ class ScpiDriver(Conversation, InstrumentDriver):
             return problems + self._still_on(link, query)
         if self._lent:
             return problems
+        link.close()  # an instrument that is lost is still ours until it is given back
         try:
             with open_link(self.resource_name, timeout_s=self.safe_timeout_s) as fresh:
                 told = self._halt(fresh) + self._send_off(fresh, off)

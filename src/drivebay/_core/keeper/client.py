@@ -6,6 +6,7 @@ another is started at once, which makes safe what was on. Sends no command to an
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -17,8 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from drivebay._core.errors import LeaseError, LinkLostError
-from drivebay._core.keeper.records import facts_of_this_process, lease_folder
+from drivebay._core.errors import DrivebayError, LinkLostError
+from drivebay._core.keeper.records import facts_of_this_process, lease_folder, taken_by, who
 from drivebay._core.keeper.safing import SafeStateReport
 from drivebay._core.links import KeeperPort, KeptLink
 from drivebay._core.wire import Channel, greet
@@ -41,27 +42,21 @@ class KeeperClient:
     """A running keeper."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
+        self.folder = lease_folder()
+        log = self.folder / f"keeper-{os.getuid()}.log"
         secret = secrets.token_hex(16)
-        log = lease_folder() / f"keeper-{os.getuid()}.log"
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(theirs.fileno()), _PACKAGES],
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                cwd="/",
-            )
-        finally:
-            os.close(descriptor)
-            theirs.close()
+        ours, theirs = socket.socketpair()
         self._control = Channel.of_socket(ours, peer="the keeper")
         try:
+            self._process = _started(theirs, log)
+        except BaseException:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
+        try:
             hello = greet(self._control, secret=secret, owner=facts_of_this_process())
-        except (EOFError, OSError) as exc:
+        except (EOFError, OSError, DrivebayError) as exc:
             self._control.close()
             self._process.kill()
             self._process.wait()
@@ -72,6 +67,7 @@ class KeeperClient:
         self.dead = False
         self._port = KeeperPort(self.path, secret, role="control")
         self._sessions: dict[str, KeptSession] = {}
+        self._opening = 0
         self._lock = threading.Lock()
         self._idle: threading.Timer | None = None
         threading.Thread(target=self._listen, name="drivebay-keeper", daemon=True).start()
@@ -89,14 +85,18 @@ class KeeperClient:
     ) -> KeptSession:
         """Take the lease of an instrument and open its channel. Raises: as ``Keeper.open``."""
         options = {"force": force, "ttl_s": ttl_s, "acknowledge": acknowledge}
-        wait_s = float(opening.get("timeout_s", 5.0)) + _SAFE_S
-        token = self.call("open", resource, dict(opening), options, timeout_s=wait_s)
-        session = KeptSession(self, resource, str(token), ttl_s)
+        wait_s = float(opening.get("timeout_s", 5.0)) + 2 * _SAFE_S
         with self._lock:
-            self._sessions[resource] = session
-            if self._idle is not None:
-                self._idle.cancel()
-                self._idle = None
+            self._opening += 1
+        try:
+            token = self.call("open", resource, dict(opening), options, timeout_s=wait_s)
+            session = KeptSession(self, resource, str(token), ttl_s)
+            with self._lock:
+                self._sessions[resource] = session
+        finally:
+            with self._lock:
+                self._opening -= 1
+            self.rest()
         return session
 
     def forget(self, session: KeptSession) -> None:
@@ -104,16 +104,23 @@ class KeeperClient:
         with self._lock:
             if self._sessions.get(session.resource) is session:
                 del self._sessions[session.resource]
-            if not self._sessions and not self.dead and self._idle is None:
-                self._idle = threading.Timer(_LINGER_S, self._end_if_idle)
-                self._idle.daemon = True
+        self.rest()
+
+    def rest(self) -> None:
+        """End a little later, unless something is opened until then."""
+        with self._lock:
+            if self._sessions or self._opening or self.dead or self._idle is not None:
+                return
+            self._idle = threading.Timer(_LINGER_S, self._end_if_idle)
+            self._idle.daemon = True
+            with contextlib.suppress(RuntimeError):  # the program is at its end, and so is ours
                 self._idle.start()
 
     def _end_if_idle(self) -> None:
         with _starting:
             with self._lock:
                 self._idle = None
-                if self._sessions or self.dead:
+                if self._sessions or self._opening or self.dead:
                     return
                 self.dead = True
             _drop(self)
@@ -148,10 +155,17 @@ class KeeperClient:
                     self._heard(event)
         except (EOFError, OSError):
             pass
-        finally:
-            self._control.close()
+        except DrivebayError as exc:
+            _log.error("the keeper (process %s) is ended: %s", self.pid, exc)
+            self._process.kill()
+        self._control.close()
+        # It closes its end last of all; one that still holds on to it is no keeper any more.
+        try:
+            self._process.wait(_SAFE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
             self._process.wait()
-            self._died()
+        self._died()
 
     def _heard(self, event: dict[str, Any]) -> None:
         kind = event.get("event")
@@ -173,14 +187,43 @@ class KeeperClient:
         if expected or not left:
             return
         _log.error("the keeper (process %s) died; another makes safe what was on", self.pid)
+        reports: Mapping[str, Any] = {}
         try:
-            reports = running_keeper().call("recover", timeout_s=_SAFE_S)
-        except (LinkLostError, LeaseError) as exc:
-            reports = {}
+            keeper = running_keeper()
+            reports = keeper.call("recover", timeout_s=_SAFE_S)
+            keeper.rest()
+        except DrivebayError as exc:
             _log.critical("no new keeper could be started: %s", exc)
         for session in left:
-            data = reports.get(session.resource)
-            session.heard({"event": "keeper_died", "report": data})
+            event = {"event": "keeper_died", "resource": session.resource}
+            session.heard({**event, "report": reports.get(session.resource)})
+
+
+def _started(theirs: socket.socket, log: Path) -> subprocess.Popen[bytes]:
+    """The process, with its end of the control channel."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(log, flags, 0o600)
+    except OSError:  # somebody put something else there
+        descriptor = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    environment = dict(os.environ)
+    if environment.get("PYVISA_LIBRARY", "").endswith("@drivebay"):
+        del environment["PYVISA_LIBRARY"]  # that one leads here
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", _BOOT, str(theirs.fileno()), _PACKAGES],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            cwd="/",
+            env=environment,
+        )
+    except OSError as exc:
+        raise LinkLostError(f"the keeper did not start: {exc}") from exc
+    finally:
+        os.close(descriptor)
 
 
 class KeptSession:
@@ -252,15 +295,20 @@ class KeptSession:
         elif kind == "expired":
             self.lost = "the lease ran out, because nobody renewed it"
         elif kind == "keeper_died":
-            self.lost = "its keeper died; what was on was switched off"
+            self.lost = self.taken() or "its keeper died; what was on was switched off"
         self.listener(event)
+
+    def taken(self) -> str:
+        """Who took the instrument over from this keeper, empty when nobody did."""
+        by = taken_by(self.keeper.folder, self.resource, self.keeper.pid)
+        return f"was taken over by {who(by)}" if by else ""
 
     def _renew(self, ttl_s: float) -> None:
         while not self._closed.wait(ttl_s / 3) and not self.lost:
             try:
                 self.keeper.call("renew", self.resource, ttl_s)
-            except (LeaseError, LinkLostError):
-                return
+            except DrivebayError:
+                return  # whoever uses it next hears why
 
     @property
     def closed(self) -> bool:
@@ -268,12 +316,16 @@ class KeptSession:
         return self._closed.is_set()
 
     def close(self) -> None:
-        """Give the instrument back; callable twice."""
-        if self._closed.is_set():
+        """Give the instrument back, made safe by its policy if it may be on; callable twice.
+
+        In a process that was forked from its owner this does nothing.
+        """
+        if self._closed.is_set() or self.keeper.owner_pid != os.getpid():
             return
         self._closed.set()
         try:
-            self.keeper.call("close", self.resource)
+            if not self.lost:
+                self.keeper.call("close", self.resource, timeout_s=2 * _SAFE_S)
         except LinkLostError:
             return  # with the keeper the lease went too
         finally:
@@ -336,8 +388,21 @@ def open_session(
     except LinkLostError:
         if not keeper.dead:
             raise
-        # It ended because nothing was open, just as we asked.
+        # It ended because nothing was open, before it heard of us.
         return running_keeper().open(resource, opening, **options)
+
+
+def _in_the_child() -> None:
+    """After a fork: the keeper is the parent's, whose threads and locks are not here."""
+    global _running, _starting
+    _starting = threading.RLock()
+    if _running is not None:
+        _of_parents.append(_running)
+        _running = None
+
+
+_of_parents: list[KeeperClient] = []  # kept, so that nothing of theirs is cleaned up here
+os.register_at_fork(after_in_child=_in_the_child)
 
 
 def _drop(keeper: KeeperClient) -> None:

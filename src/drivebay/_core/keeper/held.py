@@ -3,8 +3,10 @@
 Promises:
 - Nothing goes to the instrument past the lease, the limits and the latch: a message is checked
   whole before its first byte is sent.
-- What makes it safe is on disk before a command that may energise it is sent.
-- :meth:`Held.make_safe` needs nobody: no driver, no owner, and no answer before its writes.
+- What makes it safe is on disk before a command that may energise it is sent, and stays there
+  until the instrument itself said, after the last such command, that it is off.
+- :meth:`Held.make_safe` needs nobody: no driver, no owner, and no answer before its writes. While
+  it runs nothing energises.
 
 States (reliability model): ``unknown`` (nobody has asked), ``armed`` (an output may come on),
 ``energised``, ``safing``, ``safe`` (confirmed), ``unsafe`` (could not be confirmed; latched until
@@ -18,16 +20,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from drivebay._core.errors import (
-    AbortedError,
-    DrivebayError,
-    LeaseError,
-    UnsafeError,
-)
+from drivebay._core.errors import AbortedError, DrivebayError, LeaseError, UnsafeError
 from drivebay._core.keeper.records import Lease, remove_record, write_record
 from drivebay._core.keeper.safing import (
     DEFAULT_DEADLINE_S,
@@ -47,6 +44,7 @@ State = Literal["unknown", "armed", "energised", "safing", "safe", "unsafe"]
 SAFE_ATTEMPTS: Final = 3
 _KEPT_MESSAGES: Final = 20_000
 _KEPT_BYTES: Final = 4096
+_MOST_AT_ONCE: Final = 8 << 20  # bytes of a transcript in one message
 
 _log = logging.getLogger("drivebay.keeper")
 
@@ -70,17 +68,31 @@ class Setup:
     knows_energising: bool = False
     policy: str = "off"
     ramp: Mapping[str, Any] = field(default_factory=dict)
+    deadline_s: float = field(init=False)
+    _stops: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deadline_s = float(self.safe_state.get("deadline_s") or DEFAULT_DEADLINE_S)
+        interrupt = self.safe_state.get("interrupt")
+        stops = [*(self.safe_state.get("writes") or ())]
+        stops += interrupt if isinstance(interrupt, list) else ()
+        self._stops = frozenset(str(each).strip().upper() for each in stops)
+
+    def says_stop(self, command: str | bytes) -> bool:
+        """Whether a command is one of those that make it safe, which are never refused."""
+        text = command.decode(errors="replace") if isinstance(command, bytes) else command
+        return text.strip().upper() in self._stops
 
 
 class Grant:
     """The right of one client to use a held instrument until it is revoked."""
 
-    __slots__ = ("held", "pid", "reason", "token")
+    __slots__ = ("held", "pids", "reason", "token")
 
     def __init__(self, held: Held, token: str) -> None:
         self.held = held
         self.token = token
-        self.pid = 0
+        self.pids: set[int] = set()
         self.reason = ""
 
     def check(self) -> None:
@@ -116,6 +128,8 @@ class Held:
         self.setup = Setup()
         self.state: State = "unknown"
         self.halted_by = ""
+        self.stopped_by = ""
+        """Who switched everything off: more than a halt, as no new measurement ends it."""
         self.expires_at: float | None = None  # on the boot-time clock
         self.grants: dict[str, Grant] = {}
         self.sent = 0
@@ -126,10 +140,20 @@ class Held:
         self._tell = tell
         self._link: DirectLink | None = None
         self._opening = threading.Lock()
-        self._gate = threading.Lock()
-        self._safing = threading.RLock()
-        self._armed = False
+        self._closed = False
+        self._hearing = threading.Lock()
         self._transcript: deque[tuple[int, str, bytes]] = deque(maxlen=_KEPT_MESSAGES)
+        # Held from the check of a command until it is sent and noted, so that no two cross. Making
+        # safe does not wait for it before its writes, only before it asks.
+        self._gate = threading.Lock()
+        self._armed = False
+        self._energised = 0  # commands that may have energised, so far
+        self._under_way = 0  # questions among them that are not answered yet
+        self._levels: dict[str, float] = {}  # as last set, by header
+        self._renewed = 0  # how often the channel was new when the guard last believed in it
+        self._safing = threading.RLock()
+        self._safers = 0  # how many make it safe now
+        self._inherited = False  # from a dead keeper, which may have sent half a command
 
     # -- the channel -----------------------------------------------------------------------------
 
@@ -144,25 +168,38 @@ class Held:
             with self._opening:
                 link = self._link
                 if link is None:
-                    link = self._link = self._open(**self.opening)
+                    link = self._link = self._open(self.opening)
         return link
 
-    def _open(self, **options: Any) -> DirectLink:
+    def _open(self, options: Mapping[str, Any]) -> DirectLink:
+        if self._closed:
+            raise LeaseError(f"{self.resource} was given back", resource=self.resource)
         link = open_direct(self.resource, **options)
         link.sink = self._hear
         return link
 
     def _hear(self, at_ns: int, way: str, data: bytes) -> None:
-        self.sent += 1
-        self._transcript.append(
-            (at_ns, way, data if len(data) <= _KEPT_BYTES else data[:_KEPT_BYTES])
-        )
+        entry = (at_ns, way, data if len(data) <= _KEPT_BYTES else data[:_KEPT_BYTES])
+        with self._hearing:
+            self.sent += 1
+            self._transcript.append(entry)
 
-    def transcript(self, since: int = 0) -> list[tuple[int, str, bytes]]:
-        """Return the messages from number ``since`` on, as far as they are still here."""
-        messages = list(self._transcript)
-        skipped = max(0, since - (self.sent - len(messages)))
-        return messages[skipped:]
+    def transcript(self, since: int = 0) -> tuple[int, list[tuple[int, str, bytes]]]:
+        """Return messages from number ``since`` on, and the number of the first of them.
+
+        Those that are no longer here are left out; what is too much for one answer is left for the
+        next call.
+        """
+        with self._hearing:
+            messages, end = list(self._transcript), self.sent
+        first = max(since, end - len(messages))
+        messages = messages[first - (end - len(messages)) :]
+        room = _MOST_AT_ONCE
+        for count, (_, _, data) in enumerate(messages):
+            room -= len(data)
+            if room < 0:
+                return first, messages[:count]
+        return first, messages
 
     def park(self) -> None:
         """Close the channel and keep the lease; the next operation opens it again."""
@@ -195,9 +232,18 @@ class Held:
             UnsafeError: it may energise, and the latch is set.
             LinkError: as ``Link.write``.
         """
-        effect = self._admit(command)
-        self.link().write(command, timeout_s=timeout_s)
-        self._was_sent(effect)
+        asks = b"?" in command if isinstance(command, bytes) else "?" in command
+        if asks:  # it may wait for its turn, and a command must not wait for it
+            link = self.link()
+            self._ask(link, link.write, command, timeout_s)
+            return
+        with self._gate:
+            link = self.link()
+            effect, _ = self._admit(command, link)
+            try:
+                link.write(command, timeout_s=timeout_s)
+            finally:
+                self._note(effect)  # a part may have been sent
 
     def write_each(self, commands: Sequence[str], timeout_s: float | None = None) -> None:
         """Check and send commands one after the other. Raises: as :meth:`write`."""
@@ -206,19 +252,38 @@ class Held:
 
     def query(self, command: str, timeout_s: float | None = None) -> str:
         """Check and ask. Raises: as ``Link.query`` and :meth:`write`."""
-        effect = self._admit(command)
-        answer = self.link().query(command, timeout_s=timeout_s)
-        self._was_sent(effect)
+        link = self.link()
+        before = self._energised if not self._under_way else -1
+        answer: str = self._ask(link, link.query, command, timeout_s)
         if self._armed:
-            self._learn(command, answer)
+            self._learn(command, answer, before)
         return answer
 
     def query_block(self, command: str, timeout_s: float | None = None) -> bytes:
         """Check and ask. Raises: as ``Link.query_block`` and :meth:`write`."""
-        effect = self._admit(command)
-        data = self.link().query_block(command, timeout_s=timeout_s)
-        self._was_sent(effect)
+        link = self.link()
+        data: bytes = self._ask(link, link.query_block, command, timeout_s)
         return data
+
+    def _ask(
+        self,
+        link: DirectLink,
+        action: Callable[..., Any],
+        command: str | bytes,
+        timeout_s: float | None,
+    ) -> Any:
+        """Check a question, and do what sends it without holding the gate meanwhile."""
+        with self._gate:
+            effect, energises = self._admit(command, link)
+            self._under_way += energises
+        if effect is None and not energises:
+            return action(command, timeout_s=timeout_s)
+        try:
+            return action(command, timeout_s=timeout_s)
+        finally:
+            with self._gate:
+                self._under_way -= energises
+                self._note(effect)
 
     def read(self, timeout_s: float | None = None) -> str:
         """Read an answer that is owed. Raises: as ``Link.read``."""
@@ -240,27 +305,32 @@ class Held:
 
     # -- what may be sent ------------------------------------------------------------------------
 
-    def _admit(self, command: str | bytes) -> Effect | None:
-        """Check a message against latch, halt and limits, and arm; nothing was sent yet."""
+    def _admit(self, command: str | bytes, link: DirectLink) -> tuple[Effect | None, bool]:
+        """Check a message against latch, halt and limits, and arm; nothing was sent yet.
+
+        The gate is held. Gives the guard's verdict, and whether the message may energise.
+        """
         setup = self.setup
         guard = setup.guard
         effect = None
         if guard is not None:
-            message = command if isinstance(command, bytes) else command.encode()
-            with self._gate:
-                effect = guard.check(message)
+            if link.reopened + self.reopened != self._renewed:
+                # Another program may have had it meanwhile, or somebody at its front panel.
+                self._renewed = link.reopened + self.reopened
+                guard.forget()
+            effect = guard.check(command if isinstance(command, bytes) else command.encode())
         energises = self._may_energise(command, effect)
         if energises or (effect is not None and effect.levels):
             self._check_halt()
         if energises:
             self._arm()
-        return effect
+        return effect, energises
 
     def _may_energise(self, command: str | bytes, effect: Effect | None) -> bool:
         if effect is not None and self.setup.knows_energising:
             return bool(effect.energises)
-        question = b"?" if isinstance(command, bytes) else "?"
-        return question not in command  # type: ignore[operator]  # both are of one kind
+        asks = b"?" in command if isinstance(command, bytes) else "?" in command
+        return not asks and not self.setup.says_stop(command)
 
     def _check_halt(self) -> None:
         if self.state == "unsafe":
@@ -268,47 +338,94 @@ class Held:
                 f"{self.resource} could not be made safe; look at it, then acknowledge",
                 resource=self.resource,
             )
+        if self.stopped_by:
+            raise AbortedError(
+                f"{self.resource}: {self.stopped_by}; acknowledge that, or open it again",
+                by=self.stopped_by,
+            )
         if self.halted_by:
-            raise AbortedError(by=self.halted_by)
+            raise AbortedError(f"{self.resource} was stopped: {self.halted_by}", by=self.halted_by)
+        if self._safers:
+            raise AbortedError(f"{self.resource} is being made safe", by="its safe state")
 
     def _arm(self) -> None:
+        self._energised += 1
         if not self._armed and self.setup.safe_state:
-            facts = {
-                "safe_state": dict(self.setup.safe_state),
-                "opening": self.opening,
-                "plugin": self.setup.plugin,
-                "holder": self._holder,
-                "policy": self.setup.policy,
-            }
-            write_record(self._folder, "armed", self.resource, facts)
-            self._armed = True
+            self._write_armed()
         if self.state in {"unknown", "safe"}:
             self.state = "armed"
 
-    def _was_sent(self, effect: Effect | None) -> None:
+    def _write_armed(self) -> None:
+        facts = {
+            "safe_state": dict(self.setup.safe_state),
+            "opening": self.opening,
+            "plugin": self.setup.plugin,
+            "holder": self._holder,
+            "policy": self.setup.policy,
+        }
+        try:
+            write_record(self._folder, "armed", self.resource, facts)
+        except OSError as exc:
+            raise UnsafeError(
+                f"{self.resource}: nothing is switched on, because that it may be on cannot be"
+                f" written to {self._folder}: {exc.strerror}",
+                resource=self.resource,
+            ) from exc
+        self._armed = True
+
+    def _note(self, effect: Effect | None) -> None:
+        """A message was sent, or a part of it; the gate is held."""
         guard = self.setup.guard
         if effect is None or guard is None:
             return
-        if effect.energises or effect.de_energises or effect.levels:
-            with self._gate:
-                guard.committed(effect)
-            if effect.energises and self.state == "armed":
-                self.state = "energised"
+        guard.committed(effect)
+        if effect.forgets:
+            self._levels.clear()
+        for level in effect.levels:
+            self._levels[level.header] = level.value
+        if effect.energises and self.state == "armed":
+            self.state = "energised"
 
-    def _learn(self, command: str, answer: str) -> None:
-        """A driver that asks the verify question itself tells us that the output is off."""
+    def _learn(self, command: str, answer: str, before: int) -> None:
+        """A driver that asks the verify question itself tells us that the output is off.
+
+        Args:
+            command: what was asked.
+            answer: what came.
+            before: count of energising commands when it was asked, -1 if one was under way.
+        """
         question = self.setup.safe_state.get("verify")
-        if question and command.strip().upper() == question["query"].strip().upper():
-            if says(answer, question["equals"]):
+        if not question or command.strip().upper() != question["query"].strip().upper():
+            return
+        with self._gate:
+            if not says(answer, question["equals"]):
+                if self.state == "armed":
+                    self.state = "energised"
+            elif before == self._energised and not self._safers and self.state != "unsafe":
                 self._is_safe()
-            elif self.state == "armed":
-                self.state = "energised"
 
     def _is_safe(self) -> None:
+        """The instrument said so, and nothing has energised it since; the gate is held."""
         self.state = "safe"
+        if self.setup.guard is not None:
+            self.setup.guard.found_off()
         if self._armed:
-            remove_record(self._folder, "armed", self.resource)
+            try:
+                remove_record(self._folder, "armed", self.resource)
+            except OSError as exc:  # it is made safe once more than needed, at the next open
+                _log.warning("%s: its record of being armed stays: %s", self.resource, exc)
             self._armed = False
+
+    def configure(self, setup: Setup) -> None:
+        """Say what serves it from now on.
+
+        Raises:
+            UnsafeError: it is armed, and what makes it safe now cannot be written.
+        """
+        with self._gate:
+            self.setup = setup
+            if self._armed and setup.safe_state:
+                self._write_armed()
 
     @property
     def armed(self) -> bool:
@@ -323,46 +440,75 @@ class Held:
         Verifies nothing: it returns as soon as the writes are out.
         """
         self.halted_by = by
-        link = self._link
-        if link is None or not self.setup.safe_state:
+        if not self.setup.safe_state:
             return []
-        return list(stop_and_write(link, self.setup.safe_state).problems)
+        try:
+            return list(stop_and_write(self.link(), self.setup.safe_state).problems)
+        except DrivebayError as exc:
+            return [str(exc)]
 
     def go(self) -> None:
         """A new measurement begins: commands may energise again.
 
         Raises:
             UnsafeError: the latch is set.
+            AbortedError: everything was switched off, and nobody has acknowledged that.
         """
-        if self.state == "unsafe":
+        if self.state == "unsafe" or self.stopped_by:
             self._check_halt()
         self.halted_by = ""
 
     def begin_safe(self, *, planned: bool = False, forced: bool = False) -> SafeStateReport | None:
         """First half of making safe: everything that is written; None if there is nothing to do.
 
+        Waits for nobody but the channel. :meth:`end_safe` must follow.
+
         Args:
             planned: the end was foreseen and the link is healthy: ``ramp_off`` may ramp.
             forced: a ``hold`` is no reason to leave it on.
         """
-        declared = self.setup.safe_state
-        if not declared or (self.setup.policy == "hold" and not forced):
+        setup = self.setup
+        if not setup.safe_state or (setup.policy == "hold" and not forced):
             return None
-        self.state = "safing"
+        with self._hearing:
+            self._safers += 1
+        self.state = "unsafe" if self.state == "unsafe" else "safing"
         try:
-            link = self.link()
+            link = self._usable()
+            if self._inherited and link.interface == "serial":
+                # Half a command of the dead keeper's may lie there: spoilt, it is refused whole.
+                link.write(b"!", timeout_s=setup.deadline_s)
+                self._inherited = False
+            if planned and setup.policy == "ramp_off":
+                self._ramp(link)
         except DrivebayError as exc:
             return SafeStateReport(problems=(str(exc),))
-        if planned and self.setup.policy == "ramp_off":
-            self._ramp(link)
-        return stop_and_write(link, declared)
+        return stop_and_write(link, setup.safe_state)
+
+    def _usable(self) -> DirectLink:
+        """The channel, made new if it is lost. Raises: LinkOpenError."""
+        link = self._link
+        if link is not None and not link.closed:
+            return link
+        self.park()
+        link = self._open({**self.opening, "timeout_s": self.setup.deadline_s})
+        link.timeout_s = float(self.opening.get("timeout_s", 5.0))
+        with self._opening:
+            found, self._link = self._link, link
+        if found is not None:
+            found.close()
+        self.reopened += 1
+        return link
 
     def _ramp(self, link: DirectLink) -> None:
-        plan, guard = self.setup.ramp, self.setup.guard
-        level = guard.level(plan["header"]) if guard is not None else None
+        plan = self.setup.ramp
+        level = self._levels.get(str(plan.get("header")))
         if level:
             try:
-                ramp(link, plan["header"], level, plan["rate_per_s"], plan["max_s"])
+                ramp(
+                    link, plan["header"], level, plan["rate_per_s"], plan["max_s"],
+                    lambda: bool(self.halted_by),
+                )  # fmt: skip
             except DrivebayError as exc:
                 _log.warning("%s: the ramp failed, off at once: %s", self.resource, exc)
 
@@ -370,41 +516,67 @@ class Held:
         """Second half: verify, try again on a new channel if need be, latch if nothing helps."""
         if begun is None:
             return SafeStateReport()
-        declared = self.setup.safe_state
-        link = self._link
-        report = begun if link is None else verify(link, declared, begun)
-        for _ in range(SAFE_ATTEMPTS - 1):
+        try:
+            with self._safing:
+                return self._ended(begun)
+        finally:
+            with self._hearing:
+                self._safers -= 1
+
+    def _ended(self, report: SafeStateReport) -> SafeStateReport:
+        latched = self.state == "unsafe"
+        for attempt in range(SAFE_ATTEMPTS):
+            if attempt:
+                report = self._again(report)
+            elif not report.problems:
+                report = self._verified(report)
             if report.confirmed:
                 break
-            report = self._again(declared, report)
-        if report.confirmed:
+        if not report.confirmed:
+            self._latch(report)
+            return report
+        with self._gate:
             self._is_safe()
+            if self.setup.guard is not None:
+                self.setup.guard.forget()
             if report.verified is None:
                 self.state = "unknown"
-        else:
-            self._latch(report)
-        if self.setup.guard is not None:
-            self.setup.guard.forget()
+            if latched:  # the instrument is off, and still a person has to look why it was not
+                self.state = "unsafe"
         return report
+
+    def _verified(self, report: SafeStateReport) -> SafeStateReport:
+        """Ask, once no command that was let through before is still on its way."""
+        setup, link = self.setup, self._link
+        if link is None:
+            return replace(report, verified=False, problems=(*report.problems, "it is closed"))
+        deadline = time.monotonic() + setup.deadline_s
+        late = not self._gate.acquire(blocking=False)
+        if late and not self._gate.acquire(timeout=setup.deadline_s):
+            return replace(report, problems=(*report.problems, "a command is still on its way"))
+        self._gate.release()
+        while self._under_way and time.monotonic() < deadline:
+            late = True
+            link.give_up()
+            time.sleep(0.01)
+        if self._under_way:
+            return replace(report, problems=(*report.problems, "a command is still on its way"))
+        if late:  # it may have gone out after ours
+            report = stop_and_write(link, setup.safe_state)
+        return verify(link, setup.safe_state, report)
 
     def make_safe(self, *, planned: bool = False, forced: bool = False) -> SafeStateReport:
         """Send the safe state and verify it; never raises."""
-        with self._safing:
-            return self.end_safe(self.begin_safe(planned=planned, forced=forced))
+        return self.end_safe(self.begin_safe(planned=planned, forced=forced))
 
-    def _again(self, declared: Mapping[str, Any], before: SafeStateReport) -> SafeStateReport:
+    def _again(self, before: SafeStateReport) -> SafeStateReport:
         """One more attempt, on a channel made new."""
         self.park()
-        deadline_s = float(declared.get("deadline_s") or DEFAULT_DEADLINE_S)
         try:
-            with self._opening:
-                link = self._open(**{**self.opening, "timeout_s": deadline_s})
-                link.timeout_s = float(self.opening.get("timeout_s", 5.0))
-                self._link = link
+            link = self._usable()
         except DrivebayError as exc:
             return SafeStateReport(before.sent, False, (*before.problems, str(exc)))
-        self.reopened += 1
-        return verify(link, declared, stop_and_write(link, declared))
+        return self._verified(stop_and_write(link, self.setup.safe_state))
 
     def _latch(self, report: SafeStateReport) -> None:
         self.state = "unsafe"
@@ -421,32 +593,28 @@ class Held:
         _log.critical("%s: safe state not confirmed: %s", self.resource, "; ".join(report.problems))
         self._tell({"event": "unsafe", "resource": self.resource, "problems": report.problems})
 
-    def recover(self, left: Mapping[str, Any]) -> SafeStateReport:
-        """Make it safe by the record that a dead keeper left of it; never raises."""
-        before = self.setup
+    def adopt(self, left: Mapping[str, Any]) -> None:
+        """Take over what the record of a dead keeper says: it may be on, and this makes it safe."""
         self.setup = Setup(
-            plugin=str(left.get("plugin") or ""), safe_state=left.get("safe_state") or {}
+            plugin=str(left.get("plugin") or ""),
+            safe_state=left.get("safe_state") or {},
+            policy=str(left.get("policy") or "off"),
         )
-        self._armed = True
-        try:
-            link = self.link()
-            if link.interface == "serial":
-                # The dead keeper's last command may have been sent in part: this ends it.
-                link.write(b"")
-        except DrivebayError as exc:
-            _log.warning("%s: %s", self.resource, exc)
-        report = self.make_safe(forced=True)
-        self.setup = before
-        if report.confirmed:
-            self.state = "unknown"
-        return report
+        self._armed = self._inherited = True
+        self.state = "energised"
 
     def acknowledge(self) -> None:
-        """A person has looked at the instrument: the latch is taken off."""
-        remove_record(self._folder, "unsafe", self.resource)
-        remove_record(self._folder, "armed", self.resource)
-        self._armed = False
-        self.state = "unknown"
+        """A person has looked at the instrument: the latch is taken off.
+
+        Raises:
+            OSError: what was written of it cannot be removed.
+        """
+        with self._gate:
+            remove_record(self._folder, "unsafe", self.resource)
+            remove_record(self._folder, "armed", self.resource)
+            self._armed = False
+            self.state = "unknown"
+            self.stopped_by = ""
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -458,6 +626,7 @@ class Held:
     def close(self, reason: str = "is closed") -> None:
         """Close the channel and give the lease back; does not make safe."""
         self.revoke(reason)
+        self._closed = True
         self.park()
         self.lease.release()
 
@@ -470,5 +639,5 @@ class Held:
             "armed": self._armed,
             "policy": self.setup.policy,
             "safe_state": bool(self.setup.safe_state),
-            "halted_by": self.halted_by,
+            "halted_by": self.stopped_by or self.halted_by,
         }

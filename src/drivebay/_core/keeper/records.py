@@ -7,6 +7,9 @@ Rules:
   it, however that ends; the text in the file is only for people.
 - A record of what is armed is on disk (fsync of file and folder) before :func:`write_record`
   returns, and is removed only when somebody confirmed that the output is off.
+- Anybody of the machine can write here, so what is read is data that may be forged: it is checked,
+  a process is ended only if the system itself says that it holds the lease, and no library is
+  loaded because a record names it.
 
 Opens no instrument.
 """
@@ -24,6 +27,7 @@ import platform
 import re
 import stat
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -34,6 +38,10 @@ FOLDER_VARIABLE: Final = "DRIVEBAY_LEASES"
 """Environment variable that names another folder, for tests and for machines with a layout."""
 
 DEFAULT_FOLDER: Final = Path("/var/tmp/drivebay")
+
+_LONGEST_FOLDER: Final = 70  # of the 107 bytes that the name of a Unix socket may have
+_MOST_RECORD_BYTES: Final = 1 << 20
+_TAIL_BYTES: Final = 1 << 16
 
 Kind = Literal["armed", "unsafe"]
 
@@ -54,6 +62,11 @@ def lease_folder() -> Path:
             folder.chmod(0o1777)  # sticky, as /tmp: everybody adds, nobody removes another's
     except OSError as exc:
         raise LeaseError(f"{folder}: {exc.strerror}; instruments cannot be reserved") from exc
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER:
+        raise LeaseError(
+            f"{folder} has {len(os.fsencode(folder))} bytes in its name, at most"
+            f" {_LONGEST_FOLDER} leave room for the name of a socket in it"
+        )
     return folder
 
 
@@ -115,9 +128,12 @@ class Lease:
             os.close(descriptor)
             found = read_holder(folder, resource)
             raise LeaseError(_held(resource, found), resource=resource, holder=found) from None
-        data = json.dumps({"resource": resource, **holder}).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, data, 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"resource": resource, **holder}).encode(), 0)
+        except OSError as exc:
+            os.close(descriptor)
+            raise LeaseError(f"{path}: {exc.strerror}", resource=resource) from exc
         return cls(resource, descriptor, path)
 
     def release(self) -> None:
@@ -125,7 +141,8 @@ class Lease:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             # The file stays: removing it would let two processes lock two files of one name.
-            os.ftruncate(descriptor, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
             os.close(descriptor)
 
 
@@ -144,10 +161,7 @@ def _open_shared(path: Path) -> int:
 def _held(resource: str, holder: Mapping[str, Any]) -> str:
     if not holder:
         return f"{resource} is held by another process, which has not said who it is"
-    return (
-        f"{resource} is held by {holder.get('user')} ({holder.get('program')}, process"
-        f" {holder.get('pid')}) since {holder.get('since')} on {holder.get('host')}"
-    )
+    return f"{resource} is held by {who(holder)} since {holder.get('since')}"
 
 
 def read_holder(folder: Path, resource: str) -> dict[str, Any]:
@@ -155,10 +169,29 @@ def read_holder(folder: Path, resource: str) -> dict[str, Any]:
     return _read(folder / f"{key_of(resource)}.lease")
 
 
+def lock_owner(folder: Path, resource: str) -> int:
+    """Return the process that holds a lease as the system knows it, 0 when none is known.
+
+    The text in the file may say anything: every user can write to it.
+    """
+    try:
+        found = (folder / f"{key_of(resource)}.lease").stat()
+        table = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    where = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in table.splitlines():
+        fields = line.split()
+        if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == where:
+            return int(fields[4])
+    return 0
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes() or b"{}")
-    except (OSError, ValueError):
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MOST_RECORD_BYTES) or b"{}")
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -179,16 +212,40 @@ def write_record(folder: Path, kind: Kind, resource: str, facts: Mapping[str, An
         OSError: it could not be written; then nothing may be energised.
     """
     path = folder / f"{key_of(resource)}.{kind}"
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     data = json.dumps({"resource": resource, **facts}).encode()
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
+        descriptor = os.open(fresh, flags, 0o666)
+        try:
+            os.fchmod(descriptor, 0o666)  # whoever makes it safe later may be another user
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        try:
+            os.replace(fresh, path)
+        except PermissionError:  # another user's, emptied or not: in a sticky folder it stays his
+            _overwrite(path, data)
+    finally:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+    _sync_folder(folder)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.ftruncate(descriptor, 0)
+        _write_all(descriptor, data)
     finally:
         os.close(descriptor)
-    os.replace(fresh, path)
-    _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -200,47 +257,92 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_record(folder: Path, kind: Kind, resource: str) -> bool:
-    """Remove a record; whether there was one.
+    """Remove a record; whether there was one. Another user's is emptied, which says the same.
 
     Raises:
-        PermissionError: it is another user's.
+        OSError: it can be neither removed nor emptied.
     """
+    path = folder / f"{key_of(resource)}.{kind}"
     try:
-        (folder / f"{key_of(resource)}.{kind}").unlink()
+        was = path.stat().st_size > 0
+        try:
+            path.unlink()
+        except PermissionError:
+            _overwrite(path, b"")
     except FileNotFoundError:
         return False
-    return True
+    return was
 
 
 def read_record(folder: Path, kind: Kind, resource: str) -> dict[str, Any] | None:
-    """Return the record of one instrument, None when there is none."""
+    """Return the record of one instrument, None when there is none.
+
+    One that cannot be read is an empty dictionary: something was written there.
+    """
     path = folder / f"{key_of(resource)}.{kind}"
-    return _read(path) if path.exists() else None
+    try:
+        if not path.stat().st_size:
+            return None
+    except OSError:
+        return None
+    return _read(path)
 
 
 def records(folder: Path, kind: Kind) -> Iterator[dict[str, Any]]:
     """Yield every record of a kind that can be read, in order of file name."""
-    for path in sorted(folder.glob(f"*.{kind}")):
-        found = _read(path)
-        if found.get("resource"):
-            yield found
+    yield from _named(folder, f"*.{kind}")
 
 
 def holders(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield what every holder of a lease says of itself."""
-    for path in sorted(folder.glob("*.lease")):
+    yield from _named(folder, "*.lease")
+
+
+def _named(folder: Path, pattern: str) -> Iterator[dict[str, Any]]:
+    """Yield what files say of their own instrument; one that names another is nobody's word."""
+    for path in sorted(folder.glob(pattern)):
         found = _read(path)
-        if found.get("resource"):
+        resource = found.get("resource")
+        if isinstance(resource, str) and path.stem == key_of(resource):
             yield found
+
+
+# -- take-overs ------------------------------------------------------------------------------------
 
 
 def note_takeover(folder: Path, facts: Mapping[str, Any]) -> None:
     """Add a line to the record of take-overs, ``takeovers.jsonl``."""
     line = json.dumps(dict(facts)).encode() + b"\n"
     path = folder / "takeovers.jsonl"
-    descriptor = _open_shared(path)
+    os.close(_open_shared(path))
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.lseek(descriptor, 0, os.SEEK_END)
-        os.write(descriptor, line)
+        os.write(descriptor, line)  # one write, so that two take-overs are two lines
     finally:
         os.close(descriptor)
+
+
+def taken_by(folder: Path, resource: str, keeper: int) -> dict[str, Any]:
+    """Return who took an instrument over from a keeper, empty when nobody did."""
+    try:
+        with (folder / "takeovers.jsonl").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, AttributeError, KeyError, TypeError):
+            facts = json.loads(line)
+            if facts["resource"] == resource and facts["from"].get("keeper") == keeper:
+                return dict(facts["by"])
+    return {}
+
+
+def who(facts: Mapping[str, Any]) -> str:
+    """Say in a few words who somebody is.
+
+    >>> who({"user": "ada", "program": "sweep.py", "pid": 7, "host": "bench3"})
+    'ada (sweep.py, process 7) on bench3'
+    """
+    about = f"{facts.get('program')}, process {facts.get('pid')}"
+    return f"{facts.get('user')} ({about}) on {facts.get('host')}"

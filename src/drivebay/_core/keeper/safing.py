@@ -53,6 +53,8 @@ def stop_and_write(link: Link, declared: Mapping[str, Any]) -> SafeStateReport:
     deadline_s = float(declared.get("deadline_s") or DEFAULT_DEADLINE_S)
     problems: list[str] = []
     sent: list[str] = []
+    # A reader ends its wait by itself soon; nothing below waits for it unless a command was torn.
+    _attempt("give up", problems, link.give_up)
     interrupt = declared.get("interrupt")
     if interrupt and not _attempt("interrupt", problems, link.interrupt):
         for command in interrupt if isinstance(interrupt, list) else ():
@@ -62,7 +64,6 @@ def stop_and_write(link: Link, declared: Mapping[str, Any]) -> SafeStateReport:
         _attempt(command, problems, link.write, command, timeout_s=deadline_s)
         if len(problems) == before:
             sent.append(command)
-    link.give_up()
     return SafeStateReport(tuple(sent), None, tuple(problems))
 
 
@@ -91,7 +92,14 @@ def run_safe_state(link: Link, declared: Mapping[str, Any]) -> SafeStateReport:
     return verify(link, declared, stop_and_write(link, declared))
 
 
-def ramp(link: Link, header: str, level: float, rate_per_s: float, most_s: float) -> None:
+def ramp(
+    link: Link,
+    header: str,
+    level: float,
+    rate_per_s: float,
+    most_s: float,
+    halted: Callable[[], bool] = bool,
+) -> None:
     """Bring a level to zero in steps; for planned ends on a healthy link only.
 
     Args:
@@ -100,12 +108,15 @@ def ramp(link: Link, header: str, level: float, rate_per_s: float, most_s: float
         level: where it is now, in the header's unit.
         rate_per_s: how fast it may change.
         most_s: longest time to take; what is left then goes in one step.
+        halted: whether somebody wants it off at once; then nothing more is sent.
 
     Raises:
         LinkError: the channel failed; the caller turns the output off at once.
     """
     started = time.monotonic()
     while level and time.monotonic() - started < most_s:
+        if halted():
+            return
         step = min(abs(level), rate_per_s * _RAMP_STEP_S)
         level -= step if level > 0 else -step
         link.write(f"{header} {level:.7g}")
@@ -119,6 +130,6 @@ def _attempt(
 ) -> object:
     try:
         return action(*arguments, **options)
-    except (DrivebayError, OSError) as exc:
+    except (DrivebayError, OSError, ValueError) as exc:
         problems.append(f"{what}: {exc}")
         return None

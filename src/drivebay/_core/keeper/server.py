@@ -17,6 +17,7 @@ import faulthandler
 import hmac
 import logging
 import os
+import queue
 import secrets
 import select
 import shutil
@@ -33,21 +34,34 @@ from typing import Any, Final
 
 from drivebay._core.errors import DrivebayError, LeaseError, UnsafeError
 from drivebay._core.keeper.held import Grant, Held, Setup
+from drivebay._core.keeper.neighbours import (
+    KeeperSilentError,
+    call_public,
+    end_keeper,
+    open_pidfd,
+)
 from drivebay._core.keeper.records import (
     Lease,
     lease_folder,
     note_takeover,
     read_record,
-    records,
     remove_record,
+    who,
 )
 from drivebay._core.keeper.safing import SafeStateReport
-from drivebay._core.wire import Channel, expect_greeting, greet, pack_error, unpack_error
+from drivebay._core.keeper.together import make_all_safe, recover, sound
+from drivebay._core.wire import PROTOCOL, Channel, expect_greeting, greet, pack_error
 
 _log = logging.getLogger("drivebay.keeper")
 
 _PEER = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
 OWNER_GONE: Final = "its owner is gone"
+_HAND_OVER_S: Final = 5.0
+_MOST_PUBLIC: Final = 32
+"""Callers served at the public socket at a time; more are hung up on."""
+_MOST_EVENTS: Final = 1000
+_PATIENT_S: Final = 86_400.0
+_Operations = dict[str, Callable[..., Any]]
 
 
 def boot_time() -> float:
@@ -65,7 +79,9 @@ class Keeper:
     """
 
     def __init__(self, control: Channel, owner: Mapping[str, Any], secret: str) -> None:
-        self.control = control
+        self._control = control
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue(_MOST_EVENTS)
+        self._teller = threading.Thread(target=self._tell_all, daemon=True)
         self.owner = dict(owner)
         self.secret = secret
         self.folder = lease_folder()
@@ -76,13 +92,17 @@ class Keeper:
         self.order: list[str] = []
         self._lock = threading.Lock()
         self._grants: dict[str, Grant] = {}
-        self._watched: dict[int, tuple[int, Grant]] = {}  # pidfd -> pid, grant
+        self._watched: dict[int, Grant] = {}  # by pidfd
+        self._callers = threading.Semaphore(_MOST_PUBLIC)
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe()
+        for fd in (self._wake_read, self._wake_write):
+            os.set_blocking(fd, False)
         self._ended = False
         self._private = _listener(self.path, 0o600)
         self._open_to_all = _listener(self.public, 0o666)
         self._holder = {**self.owner, "keeper": os.getpid(), "socket": self.public}
+        self._teller.start()
 
     # -- what the owner asks for -----------------------------------------------------------------
 
@@ -108,13 +128,15 @@ class Keeper:
         try:
             self._settle_the_past(held, acknowledge=bool(options.get("acknowledge")))
             held.link()
+            ttl_s = options.get("ttl_s")
+            held.expires_at = boot_time() + float(ttl_s) if ttl_s else None
+            with self._lock:
+                if self._ended:
+                    raise LeaseError(f"{resource}: {OWNER_GONE}", resource=resource)
+                self.held[resource] = held
         except BaseException:
             held.close()
             raise
-        ttl_s = options.get("ttl_s")
-        held.expires_at = boot_time() + float(ttl_s) if ttl_s else None
-        with self._lock:
-            self.held[resource] = held
         self._wake()
         return self.grant(resource)
 
@@ -125,18 +147,36 @@ class Keeper:
             if not force:
                 raise
             self._take_over(resource, exc.holder)
-        return Lease.take(self.folder, resource, self._holder)
+        return self._handed_over(resource)
+
+    def _handed_over(self, resource: str) -> Lease:
+        """The lease that was just let go; somebody may use it for a moment to make it safe."""
+        deadline = time.monotonic() + _HAND_OVER_S
+        while True:
+            try:
+                return Lease.take(self.folder, resource, self._holder)
+            except LeaseError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
 
     def _take_over(self, resource: str, holder: Mapping[str, Any]) -> None:
         """Ask the holder's keeper to make the instrument safe and let it go; end it if it hangs."""
-        note_takeover(
-            self.folder, {"resource": resource, "from": dict(holder), "by": dict(self._holder)}
-        )
+        note = {"resource": resource, "from": dict(holder), "by": dict(self._holder)}
         try:
             call_public(str(holder.get("socket")), "takeover", resource, self._holder)
-        except (OSError, EOFError, TimeoutError) as exc:
-            _log.warning("%s: its keeper does not answer (%s) and is ended", resource, exc)
-            _end_process(int(holder.get("keeper") or 0))
+        except KeeperSilentError as exc:
+            _log.warning("%s: its keeper is ended: %s", resource, exc)
+            self._note_takeover(note)  # before its client asks what became of it
+            end_keeper(self.folder, resource)
+        else:
+            self._note_takeover(note)
+
+    def _note_takeover(self, note: Mapping[str, Any]) -> None:
+        try:
+            note_takeover(self.folder, note)
+        except OSError as exc:
+            _log.warning("%s: the take-over is not noted: %s", note["resource"], exc)
 
     def _settle_the_past(self, held: Held, *, acknowledge: bool) -> None:
         """What an earlier keeper left: an output that may be on, or one that is not safe."""
@@ -152,15 +192,23 @@ class Keeper:
                 problems=problems,
             )
         left = read_record(self.folder, "armed", held.resource)
-        if left is not None:
-            report = held.recover(left)
-            if not report.confirmed:
-                raise UnsafeError(
-                    f"{held.resource} was left on by {left.get('holder', {}).get('user')} and"
-                    f" could not be made safe: {'; '.join(report.problems)}",
-                    resource=held.resource,
-                    problems=report.problems,
-                )
+        if left is None:
+            return
+        try:
+            held.adopt(sound(held.resource, left))
+        except LeaseError as exc:
+            raise UnsafeError(str(exc), resource=held.resource) from exc
+        if left.get("policy") == "hold":
+            return  # it was left on for whoever opens it next
+        report = held.make_safe(forced=True)
+        held.configure(Setup())
+        if not report.confirmed:
+            raise UnsafeError(
+                f"{held.resource} was left on by {who(dict(left.get('holder') or {}))} and could"
+                f" not be made safe: {'; '.join(report.problems)}",
+                resource=held.resource,
+                problems=report.problems,
+            )
 
     def configure(self, resource: str, setup: dict[str, Any]) -> None:
         """Say what serves an instrument: safe state, dialect, limits, policy."""
@@ -181,7 +229,7 @@ class Keeper:
                 subject=resource,
                 source=str(setup.get("source") or ""),
             )
-        held.setup = Setup(
+        fresh = Setup(
             plugin=str(setup.get("plugin") or ""),
             safe_state=setup.get("safe_state") or {},
             guard=guard,
@@ -189,6 +237,7 @@ class Keeper:
             policy=str(setup.get("policy") or "off"),
             ramp=setup.get("ramp") or {},
         )
+        held.configure(fresh)
         order = setup.get("order")
         if isinstance(order, list):
             self.order = [str(name) for name in order]
@@ -208,6 +257,7 @@ class Keeper:
         grant = self._grants.get(token)
         if grant is not None:
             grant.reason = grant.reason or reason
+            self._wake()
 
     def renew(self, resource: str, ttl_s: float) -> None:
         """Keep the lease for another while."""
@@ -219,24 +269,35 @@ class Keeper:
             chosen = [h for name, h in self.held.items() if resources is None or name in resources]
         return {
             name: _report(report)
-            for name, report in self._safe(chosen, planned=planned, forced=forced).items()
+            for name, report in make_all_safe(
+                chosen, order=self.order, planned=planned, forced=forced
+            ).items()
         }
 
-    def close(self, resource: str) -> None:
-        """Give an instrument back; whoever wants it made safe says so before."""
+    def close(self, resource: str) -> dict[str, Any] | None:
+        """Give an instrument back, made safe by its policy if it may be on; what became of that."""
+        held = self.held.get(resource)
+        if held is None:
+            return None
+        report = held.make_safe(planned=True) if held.armed else None
+        self._drop(held)
+        return None if report is None else _report(report)
+
+    def _drop(self, held: Held) -> None:
+        """Give an instrument back as it is."""
         with self._lock:
-            held = self.held.pop(resource, None)
-            for token in held.grants if held is not None else ():
+            if self.held.get(held.resource) is held:
+                del self.held[held.resource]
+            for token in held.grants:
                 self._grants.pop(token, None)
-        if held is not None:
-            held.close()
+        held.close()
         self._wake()
 
     def acknowledge(self, resource: str) -> bool:
         """Take off the latch of an instrument, open or not; whether there was one."""
         held = self.held.get(resource)
         if held is not None:
-            was = held.state == "unsafe"
+            was = held.state == "unsafe" or bool(held.stopped_by)
             held.acknowledge()
             return was
         return remove_record(self.folder, "unsafe", resource)
@@ -254,15 +315,6 @@ class Keeper:
 
     # -- making safe -----------------------------------------------------------------------------
 
-    def _safe(
-        self, chosen: list[Held], *, planned: bool = False, forced: bool = False
-    ) -> dict[str, SafeStateReport]:
-        """Everybody's writes first, in the declared order, then everybody's questions."""
-        rank = {name: place for place, name in enumerate(self.order)}
-        chosen = sorted(chosen, key=lambda held: rank.get(held.resource, len(rank)))
-        begun = [(held, held.begin_safe(planned=planned, forced=forced)) for held in chosen]
-        return {held.resource: held.end_safe(report) for held, report in begun}
-
     def client_died(self, grant: Grant) -> None:
         """The process of a driver is gone: what it may have left on goes off."""
         held = grant.held
@@ -278,8 +330,10 @@ class Keeper:
     def expire(self, held: Held) -> None:
         """Nobody renewed a lease in time."""
         held.revoke("the lease ran out, because nobody renewed it")
-        held.make_safe()
-        self.close(held.resource)
+        held.halted_by = "nobody renewed its lease"
+        if held.armed:
+            held.make_safe()
+        self._drop(held)
         self.tell({"event": "expired", "resource": held.resource})
 
     # -- at the public socket --------------------------------------------------------------------
@@ -289,20 +343,24 @@ class Keeper:
         with self._lock:
             chosen = list(self.held.values())
         for held in chosen:
-            held.halted_by = by
-        result = {name: _report(report) for name, report in self._safe(chosen, forced=True).items()}
+            held.halted_by = held.stopped_by = by
+        reports = make_all_safe(chosen, order=self.order, forced=True)
+        result = {held.resource: _report(reports[held.resource]) for held in chosen}
+        for held in chosen:
+            if not held.setup.safe_state:
+                result[held.resource]["problems"] = ["nothing is known that makes it safe"]
         self.tell({"event": "estop", "by": by, "reports": result})
         return result
 
     def let_go(self, resource: str, to: Mapping[str, Any]) -> dict[str, Any]:
         """Hand an instrument over: make it safe, refuse its clients, give the lease back."""
         held = self._held(resource)
-        who = f"{to.get('user')} ({to.get('program')}, process {to.get('pid')})"
-        held.revoke(f"was taken over by {who} on {to.get('host')}")
+        by = who(to)
+        held.revoke(f"was taken over by {by}")
         held.halted_by = "a take-over"
         report = held.make_safe(forced=True)
-        self.close(resource)
-        self.tell({"event": "taken_over", "resource": resource, "by": who})
+        self.tell({"event": "taken_over", "resource": resource, "by": by})
+        self._drop(held)
         return _report(report)
 
     # -- clients ---------------------------------------------------------------------------------
@@ -322,21 +380,21 @@ class Keeper:
             _serve(channel, operations, grant)
         except (EOFError, OSError):
             pass  # it hung up
-        except DrivebayError as exc:
+        except Exception as exc:  # noqa: BLE001 - task root: it says something odd, and hears so
             with contextlib.suppress(OSError):
-                channel.send((pack_error(exc), None))
+                channel.send((pack_error(exc), None), timeout_s=1.0)
         finally:
             channel.close()
 
-    def _operations(
-        self, hello: dict[str, Any], pid: int
-    ) -> tuple[dict[str, Callable[..., Any]], Grant | None]:
+    def _operations(self, hello: dict[str, Any], pid: int) -> tuple[_Operations, Grant | None]:
         token = str(hello.get("token"))
-        if hello.get("role") == "control" and hmac.compare_digest(token, self.secret):
+        if hello.get("role") == "control" and hmac.compare_digest(
+            token.encode(), self.secret.encode()
+        ):
             return self._owner_operations(), None
         grant = self._grants.get(token)
         if grant is None:
-            raise LeaseError("this keeper knows no such grant; the instrument was closed")
+            raise LeaseError("this grant is not valid any more: the instrument was given back")
         grant.check()
         if hello.get("role") == "host":
             self._watch(pid, grant)
@@ -354,7 +412,7 @@ class Keeper:
             "transcript": held.transcript,
         }, grant
 
-    def _owner_operations(self) -> dict[str, Callable[..., Any]]:
+    def _owner_operations(self) -> _Operations:
         return {
             "open": self.open,
             "configure": self.configure,
@@ -373,37 +431,57 @@ class Keeper:
 
     def _watch(self, pid: int, grant: Grant) -> None:
         """Hear of the end of a driver's process, however it ends and whoever keeps its sockets."""
-        if grant.pid == pid:
-            return
-        grant.pid = pid
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:  # it is gone already
-            self.client_died(grant)
-            return
         with self._lock:
-            self._watched[pidfd] = (pid, grant)
-            self._poll.register(pidfd, select.POLLIN)
+            if pid in grant.pids:
+                return
+            grant.pids.add(pid)
+            pidfd = open_pidfd(pid)
+            if pidfd >= 0:
+                self._watched[pidfd] = grant
+                self._poll.register(pidfd, select.POLLIN)
+        if pidfd < 0:  # it is gone already
+            self.client_died(grant)
         self._wake()
 
+    def _unwatch(self) -> None:
+        """Main thread: let go of the processes whose grants are no more."""
+        with self._lock:
+            over = [fd for fd, grant in self._watched.items() if grant.reason]
+            for fd in over:
+                del self._watched[fd]
+                self._poll.unregister(fd)
+        for fd in over:
+            os.close(fd)
+
+    # -- what the owner hears --------------------------------------------------------------------
+
     def tell(self, event: dict[str, Any]) -> None:
-        """Tell the owner of an event, if it still listens."""
-        with contextlib.suppress(OSError):
-            self.control.send(event, timeout_s=1.0)
+        """Tell the owner of an event; waits for nobody, as the owner may have stopped."""
+        with contextlib.suppress(queue.Full):
+            self._events.put_nowait(event)
+
+    def _tell_all(self) -> None:
+        """Thread that tells the owner one event after the other."""
+        while (event := self._events.get()) is not None:
+            try:
+                self._control.send(event, timeout_s=_PATIENT_S)
+            except (OSError, DrivebayError):
+                return
 
     # -- after a crash ---------------------------------------------------------------------------
 
-    def recover(self) -> dict[str, Any]:
+    def recover(self, held_too: bool = False) -> dict[str, Any]:
         """Make safe whatever dead keepers left armed; what became of each."""
-        return {name: _report(r) for name, r in recover(self.folder, self._holder, self.tell)}
+        found = recover(self.folder, self._holder, self.tell, held_too=held_too)
+        return {name: _report(report) for name, report in found.items()}
 
     # -- the main loop ---------------------------------------------------------------------------
 
     def run(self) -> None:
         """Serve until the owner is gone; then make everything safe and end."""
         poll = self._poll
-        owner = _pidfd(int(self.owner.get("pid") or 0))
-        for fd in (self.control.fileno(), self._wake_read, owner):
+        owner = open_pidfd(int(self.owner.get("pid") or 0))
+        for fd in (self._control.fileno(), self._wake_read, owner):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         for listener in (self._private, self._open_to_all):
@@ -413,37 +491,45 @@ class Keeper:
                 for fd, _ in poll.poll(self._patience_ms()):
                     self._happened(fd, owner)
                 self._look_at_leases()
+                self._unwatch()
         finally:
             self._finish()
 
     def _happened(self, fd: int, owner: int) -> None:
-        if fd == self.control.fileno():
+        if fd == self._control.fileno():
             self._owner_says()
         elif fd == owner:
             self._ended = True
         elif fd == self._wake_read:
-            os.read(fd, 4096)
+            with contextlib.suppress(BlockingIOError):
+                os.read(fd, 4096)
         elif fd == self._private.fileno():
             self._accept(self._private, self.serve_client)
         elif fd == self._open_to_all.fileno():
             self._accept(self._open_to_all, self.serve_public)
         else:
             with self._lock:
-                _, grant = self._watched.pop(fd)
+                grant = self._watched.pop(fd)
                 self._poll.unregister(fd)
             os.close(fd)
             _in_thread(self.client_died, grant)
 
     def _owner_says(self) -> None:
         """The owner asks to end, or is gone: it has nothing else to say here."""
-        with contextlib.suppress(EOFError, DrivebayError):
-            self.control.receive(1.0)
+        with contextlib.suppress(EOFError, OSError, DrivebayError):
+            self._control.receive(1.0)
         self._ended = True
 
     @staticmethod
     def _accept(listener: socket.socket, serve: Callable[[socket.socket], None]) -> None:
-        with contextlib.suppress(OSError):
-            _in_thread(serve, listener.accept()[0])
+        try:
+            sock, _ = listener.accept()
+        except OSError:  # it has gone, or there are no descriptors left: the next poll tells
+            return
+        try:
+            _in_thread(serve, sock)
+        except RuntimeError:  # the system gives no more threads
+            sock.close()
 
     def _patience_ms(self) -> float | None:
         ends = [held.expires_at for held in list(self.held.values()) if held.expires_at is not None]
@@ -463,52 +549,68 @@ class Keeper:
         self._wake()
 
     def _wake(self) -> None:
-        os.write(self._wake_write, b".")
+        with contextlib.suppress(BlockingIOError):  # full: it will wake up
+            os.write(self._wake_write, b".")
 
     def _finish(self) -> None:
         with self._lock:
+            self._ended = True
             left = list(self.held.values())
-        for held in left:
-            held.revoke(OWNER_GONE)
-            held.halted_by = OWNER_GONE
-        # What nobody switched on is left as it is; the rest by its policy.
-        self._safe([held for held in left if held.armed])
-        for held in left:
-            held.close()
-        for path in (self.public, self.path):
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        shutil.rmtree(self.runtime, ignore_errors=True)
+        try:
+            for held in left:
+                held.revoke(OWNER_GONE)
+                held.halted_by = OWNER_GONE
+            # What nobody switched on is left as it is; the rest by its policy.
+            make_all_safe([held for held in left if held.armed], order=self.order)
+        finally:
+            for held in left:
+                held.close()
+            for path in (self.public, self.path):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            shutil.rmtree(self.runtime, ignore_errors=True)
+            self.tell({"event": "ended"})
+            with contextlib.suppress(queue.Full):
+                self._events.put_nowait(None)
+            self._teller.join(1.0)
 
     def serve_public(self, sock: socket.socket) -> None:
         """Thread of one caller at the public socket: one request."""
+        if not self._callers.acquire(blocking=False):
+            sock.close()
+            return
         pid, uid, _ = _PEER.unpack(
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
         )
         channel = Channel.of_socket(sock, peer=f"process {pid}")
         try:
-            operation, *arguments = channel.receive(5.0)
-            if operation == "estop":
-                answer = self.everything_off(f"all outputs off, by process {pid} of user {uid}")
-            elif operation == "takeover" and uid in {os.getuid(), 0}:
-                answer = self.let_go(*arguments)
-            elif operation == "acknowledge" and uid in {os.getuid(), 0}:
-                answer = {"acknowledged": self.acknowledge(*arguments)}
-            else:
-                raise LeaseError(f"user {uid} may not ask a keeper of another user to do that")
-            channel.send((None, answer))
-        except DrivebayError as exc:
+            channel.send({"drivebay": PROTOCOL, "pid": os.getpid()}, timeout_s=1.0)
+            channel.send((None, self._public(pid, uid, channel.receive(5.0))), timeout_s=5.0)
+        except (EOFError, OSError):
+            pass  # it hung up, or said nothing
+        except Exception as exc:  # noqa: BLE001 - task root: it says something odd, and hears so
             with contextlib.suppress(OSError):
-                channel.send((pack_error(exc), None))
-        except (EOFError, OSError, TypeError, ValueError) as exc:
-            _log.warning("a caller at the public socket: %s", exc)
+                channel.send((pack_error(exc), None), timeout_s=1.0)
         finally:
             channel.close()
+            self._callers.release()
+
+    def _public(self, pid: int, uid: int, request: Any) -> Any:
+        operation, *arguments = request
+        if operation == "estop":
+            return self.everything_off(f"all outputs off, by process {pid} of user {uid}")
+        if uid not in {os.getuid(), 0}:
+            raise LeaseError(
+                f"a keeper of user {os.getuid()} does nothing but switch off for user {uid}"
+            )
+        if operation == "takeover":
+            return self.let_go(*arguments)
+        if operation == "acknowledge":
+            return self.acknowledge(*arguments)
+        raise LeaseError(f"a keeper knows no {operation!r} at its public socket")
 
 
-def _serve(
-    channel: Channel, operations: dict[str, Callable[..., Any]], grant: Grant | None
-) -> None:
+def _serve(channel: Channel, operations: _Operations, grant: Grant | None) -> None:
     while True:
         name, *arguments = channel.receive()
         try:
@@ -538,77 +640,6 @@ def _listener(path: str, mode: int) -> socket.socket:
 
 def _in_thread(action: Callable[..., None], *arguments: Any) -> None:
     threading.Thread(target=action, args=arguments, daemon=True).start()
-
-
-def _pidfd(pid: int) -> int:
-    try:
-        return os.pidfd_open(pid)
-    except (OSError, AttributeError):
-        return -1  # the end of the control channel tells the same, but for its heirs
-
-
-def _end_process(pid: int) -> None:
-    pidfd = _pidfd(pid)
-    if pid <= 1 or pidfd < 0:
-        return
-    try:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        select.select([pidfd], [], [], 5.0)
-    except OSError as exc:
-        raise LeaseError(f"the keeper {pid} cannot be ended: {exc.strerror}") from exc
-    finally:
-        os.close(pidfd)
-
-
-def call_public(path: str, *request: Any, timeout_s: float = 8.0) -> Any:
-    """Ask a keeper at its public socket.
-
-    Raises:
-        OSError, EOFError: nobody is there.
-        TimeoutError: it does not answer.
-        DrivebayError: it refused.
-    """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(2.0)
-    try:
-        sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
-    channel = Channel.of_socket(sock, peer="the keeper")
-    try:
-        channel.send(request)
-        error, answer = channel.receive(timeout_s)
-    finally:
-        channel.close()
-    if error is not None:
-        raise unpack_error(error)
-    return answer
-
-
-# -- what dead keepers left ------------------------------------------------------------------------
-
-
-def recover(
-    folder: Path, holder: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]
-) -> list[tuple[str, SafeStateReport]]:
-    """Make safe every armed instrument whose keeper is dead; what became of each.
-
-    An instrument whose lease is held has a living keeper, whose business it is.
-    """
-    done = []
-    for left in list(records(folder, "armed")):
-        resource = str(left["resource"])
-        try:
-            lease = Lease.take(folder, resource, holder)
-        except LeaseError:
-            continue
-        held = Held(resource, left.get("opening") or {}, lease, folder, holder, tell)
-        try:
-            done.append((resource, held.recover(left)))
-        finally:
-            held.close()
-    return done
 
 
 def main() -> None:

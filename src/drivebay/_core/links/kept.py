@@ -7,12 +7,14 @@ own link decides who may go when. Holds no channel to an instrument.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
-from drivebay._core.errors import LinkLostError, ProtocolError
+from drivebay._core.errors import DrivebayError, LinkLostError
 from drivebay._core.links.direct import MAX_TIMEOUT_S
 from drivebay._core.links.interface import Link
 from drivebay._core.links.pulse import PULSE
@@ -21,7 +23,8 @@ from drivebay._core.wire import Channel, greet, unpack_error
 _SLACK_S: Final = 10.0
 """How much longer than an operation's own deadline the keeper is waited for."""
 
-_QUICK_S: Final = 5.0
+QUICK_S: Final = 5.0
+"""Deadline of what needs no instrument."""
 
 
 class KeeperPort:
@@ -41,14 +44,17 @@ class KeeperPort:
         self.subject = subject
         self.gone = ""
         """Why no call gets through any more; empty while they do."""
+        self._lock = threading.Lock()
         self._free: list[Channel] = []
+        self._busy: set[Channel] = set()
         self._pid = os.getpid()
 
-    def call(self, operation: str, *arguments: Any, timeout_s: float = _QUICK_S) -> Any:
+    def call(self, operation: str, *arguments: Any, timeout_s: float = QUICK_S) -> Any:
         """Ask the keeper for an operation and return its answer.
 
         Raises:
-            LinkLostError: the keeper is gone, or this port is closed.
+            LinkLostError: the keeper is gone or does not answer, or this port is closed.
+            ProtocolError: the message is too long.
             DrivebayError: what the operation raised.
         """
         channel = self._take()
@@ -56,36 +62,55 @@ class KeeperPort:
         try:
             channel.send((operation, *arguments))
             error, result = channel.receive(timeout_s + _SLACK_S)
-        except (EOFError, OSError, ProtocolError) as exc:
-            channel.close()
-            self._lose(exc)
-        except BaseException:
+        except BaseException as exc:
             # An answer that comes later must not be taken for another question's.
-            channel.close()
+            self._done(channel, broken=True)
+            if isinstance(exc, (EOFError, OSError)):
+                self._lose(exc)
             raise
         PULSE.tick()
-        if self.gone:
-            channel.close()
-        else:
-            self._free.append(channel)
+        self._done(channel)
         if error is not None:
             raise unpack_error(error)
         return result
 
     def _take(self) -> Channel:
-        if self.gone:
+        if self._pid != os.getpid():
+            self._after_fork()
+        with self._lock:
+            if self.gone:
+                raise self._lost()
+            if self._free:
+                channel = self._free.pop()
+                self._busy.add(channel)
+                return channel
+        channel = self._connect()
+        with self._lock:
+            self._busy.add(channel)
+        if self.gone:  # closed meanwhile
+            self._done(channel, broken=True)
             raise self._lost()
-        if self._pid != os.getpid():  # the sockets belong to the process that forked us
-            self._free, self._pid = [], os.getpid()
-        try:
-            return self._free.pop()
-        except IndexError:
-            return self._connect()
+        return channel
+
+    def _done(self, channel: Channel, *, broken: bool = False) -> None:
+        with self._lock:
+            self._busy.discard(channel)
+            if broken or self.gone:
+                channel.close()
+            else:
+                self._free.append(channel)
+
+    def _after_fork(self) -> None:
+        """The sockets belong to the process that forked us; here they are only let go."""
+        theirs, self._free, self._busy = [*self._free, *self._busy], [], set()
+        self._pid, self._lock = os.getpid(), threading.Lock()
+        for channel in theirs:
+            channel.close()
 
     def _connect(self) -> Channel:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(_QUICK_S)
+            sock.settimeout(QUICK_S)
             sock.connect(self.path)
         except OSError as exc:
             sock.close()
@@ -93,17 +118,22 @@ class KeeperPort:
         channel = Channel.of_socket(sock, peer="the keeper")
         try:
             greet(channel, role=self.role, token=self.token)
-            error, _ = channel.receive(_QUICK_S)
+            error, _ = channel.receive(QUICK_S)
         except (EOFError, OSError) as exc:
             channel.close()
             self._lose(exc)
+        except BaseException:
+            channel.close()
+            raise
         if error is not None:
             channel.close()
             raise unpack_error(error)
         return channel
 
     def _lose(self, cause: BaseException) -> NoReturn:
-        self.gone = self.gone or "cannot be reached: its keeper is gone"
+        slow = isinstance(cause, TimeoutError)
+        why = "its keeper does not answer" if slow else "its keeper is gone"
+        self.gone = self.gone or f"cannot be reached: {why}"
         raise self._lost() from cause
 
     def _lost(self) -> LinkLostError:
@@ -112,10 +142,15 @@ class KeeperPort:
         )
 
     def close(self) -> None:
-        """Close every socket; calls under way end by themselves."""
+        """Close every socket; calls under way end with LinkLostError."""
         self.gone = self.gone or "is closed"
-        while self._free:
-            self._free.pop().close()
+        with self._lock:
+            while self._free:
+                self._free.pop().close()
+            for channel in self._busy:  # each is closed by the thread that waits on it
+                sock = socket.socket(fileno=os.dup(channel.fileno()))
+                with sock, contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
 
 class KeptLink(Link):
@@ -142,13 +177,19 @@ class KeptLink(Link):
         self.timeout_s = float(facts["timeout_s"])
         self.identity = facts["identity"]
 
-    def _call(self, operation: str, *arguments: Any, timeout_s: float = _QUICK_S) -> Any:
+    def _call(self, operation: str, *arguments: Any, timeout_s: float = QUICK_S) -> Any:
         try:
             return self._port.call(operation, *arguments, timeout_s=timeout_s)
         except LinkLostError:
             # A channel that could only not be reopened in time is tried again by the next call.
-            self._lost = bool(self._port.gone) or bool(self._port.call("info")["closed"])
+            self._lost = self._is_lost()
             raise
+
+    def _is_lost(self) -> bool:
+        try:
+            return bool(self._port.call("info")["closed"])
+        except DrivebayError:
+            return True
 
     def _seconds(self, timeout_s: float | None) -> float:
         seconds = self.timeout_s if timeout_s is None else timeout_s
@@ -166,7 +207,13 @@ class KeptLink(Link):
 
     def messages(self, since: int = 0) -> list[tuple[int, str, bytes]]:
         """The messages from number ``since`` on, as far as the keeper still has them."""
-        return [tuple(entry) for entry in self._call("transcript", since)]
+        found: list[tuple[int, str, bytes]] = []
+        while True:
+            first, entries = self._call("transcript", since)
+            found += [tuple(entry) for entry in entries]
+            if not entries:
+                return found
+            since = first + len(entries)
 
     @property
     def reopened(self) -> int:
