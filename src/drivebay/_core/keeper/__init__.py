@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from typing import Any, Final
+from typing import Final
 
-from drivebay._core.errors import LeaseError, LinkLostError
+from drivebay._core.errors import LeaseError
 from drivebay._core.keeper.client import (
     KeeperClient,
     KeptSession,
+    SessionLink,
     open_session,
     running_keeper,
 )
 from drivebay._core.keeper.safing import SafeStateReport, run_safe_state
 from drivebay._core.links import KeptLink, Link, parse_resource
-from drivebay._core.links.kept import QUICK_S
 
 GRANT_VARIABLE: Final = "DRIVEBAY_KEEPER"
 """In a driver's process: which instrument it was lent, by which keeper, as JSON."""
@@ -32,6 +32,7 @@ __all__ = [
     "KeptSession",
     "OwnedLink",
     "SafeStateReport",
+    "SessionLink",
     "lend",
     "open_link",
     "open_session",
@@ -52,24 +53,12 @@ def lend(session: KeptSession) -> None:
     _lent_here[session.resource] = session
 
 
-class OwnedLink(KeptLink):
+class OwnedLink(SessionLink):
     """A link that somebody opened for himself: closing it gives the instrument back."""
-
-    def __init__(self, session: KeptSession) -> None:
-        self._session = session
-        super().__init__(session.keeper.path, session.token, role="owner")
-
-    def _call(self, operation: str, *arguments: Any, timeout_s: float = QUICK_S) -> Any:
-        try:
-            return super()._call(operation, *arguments, timeout_s=timeout_s)
-        except LinkLostError as exc:
-            if taken := self._session.taken():
-                raise LeaseError(f"{self.resource} {taken}", resource=self.resource) from exc
-            raise
 
     def close(self) -> None:
         super().close()
-        self._session.close()
+        self.session.close()
 
 
 def open_link(

@@ -18,10 +18,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from drivebay._core.errors import DrivebayError, LinkLostError
+from drivebay._core.errors import DrivebayError, LeaseError, LinkLostError
 from drivebay._core.keeper.records import facts_of_this_process, lease_folder, taken_by, who
 from drivebay._core.keeper.safing import SafeStateReport
 from drivebay._core.links import KeeperPort, KeptLink
+from drivebay._core.links.kept import QUICK_S
 from drivebay._core.wire import Channel, greet
 
 _log = logging.getLogger("drivebay.keeper")
@@ -249,9 +250,9 @@ class KeptSession:
                 target=self._renew, args=(ttl_s,), name="drivebay-lease", daemon=True
             ).start()
 
-    def link(self) -> KeptLink:
+    def link(self) -> SessionLink:
         """A link of the owner's to the instrument."""
-        return KeptLink(self.keeper.path, self.token, role="owner")
+        return SessionLink(self)
 
     def grant(self) -> str:
         """A token for a driver's process."""
@@ -330,6 +331,24 @@ class KeptSession:
             return  # with the keeper the lease went too
         finally:
             self.keeper.forget(self)
+
+
+class SessionLink(KeptLink):
+    """A link of the owner's; when it is lost, it says who took the instrument over."""
+
+    def __init__(self, session: KeptSession) -> None:
+        self.session = session
+        super().__init__(session.keeper.path, session.token, role="owner")
+
+    def _call(self, operation: str, *arguments: Any, timeout_s: float = QUICK_S) -> Any:
+        try:
+            return super()._call(operation, *arguments, timeout_s=timeout_s)
+        except LinkLostError as exc:
+            session = self.session
+            if taken := session.taken():
+                text = f"{session.resource} {taken}"
+                raise LeaseError(text, resource=session.resource) from exc
+            raise
 
 
 def report_of(data: Mapping[str, Any]) -> SafeStateReport:
