@@ -72,16 +72,27 @@ class Driver(InstrumentDriver):
 WritePlugin = Callable[..., Path]
 
 
+@pytest.fixture(scope="session")
+def leases_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder of leases for a run of the tests, so that they can share a keeper."""
+    return tmp_path_factory.mktemp("leases")
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, leases_of_all: Path
+) -> Iterator[Path]:
     """An empty DRIVEBAY_HOME; no test sees the user's plugins, runs or instruments."""
     folder = tmp_path_factory.mktemp("drivebay-home")
     monkeypatch.setenv("DRIVEBAY_HOME", str(folder))
     # Leases are machine-wide: no test waits for another program's, or leaves one behind.
-    monkeypatch.setenv("DRIVEBAY_LEASES", str(tmp_path_factory.mktemp("leases")))
+    monkeypatch.setenv("DRIVEBAY_LEASES", str(leases_of_all))
     monkeypatch.delenv("DRIVEBAY_PLUGIN_PATH", raising=False)
     monkeypatch.delenv("DRIVEBAY_RESOURCES", raising=False)
-    return folder
+    yield folder
+    for kind in ("armed", "unsafe"):  # a later instrument may have the same port
+        for path in leases_of_all.glob(f"*.{kind}"):
+            path.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from drivebay import PluginManager
+from drivebay._core.keeper import end_keeper
 from drivebay._core.manager import PluginEvent
 from drivebay.sim import Keithley2400Server, Resistor
 
@@ -194,7 +195,7 @@ class Owner(Talker):
 
 
 @pytest.fixture
-def owner() -> Iterator[Callable[[], Owner]]:
+def owner(leases: Path) -> Iterator[Callable[[], Owner]]:
     """Start programs that own instruments; their keepers are gone when the test is over."""
     started: list[Owner] = []
 
@@ -205,8 +206,7 @@ def owner() -> Iterator[Callable[[], Owner]]:
     yield start
     for one in started:
         one.close()
-    folder = Path(os.environ["DRIVEBAY_LEASES"])
-    for path in folder.glob("keeper-*.socket"):
+    for path in leases.glob("keeper-*.socket"):
         wait_gone(int(path.name.split("-")[1]))
 
 
@@ -248,9 +248,14 @@ def safe_state() -> dict[str, Any]:
 
 
 @pytest.fixture
-def leases() -> Path:
-    """The folder in which instruments are reserved."""
-    return Path(os.environ["DRIVEBAY_LEASES"])
+def leases(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A folder of this test's own in which instruments are reserved, and keepers of its own."""
+    folder = tmp_path_factory.mktemp("leases")
+    monkeypatch.setenv("DRIVEBAY_LEASES", str(folder))
+    yield folder
+    end_keeper()
 
 
 @pytest.fixture

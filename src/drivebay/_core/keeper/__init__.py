@@ -17,6 +17,7 @@ from drivebay._core.keeper.client import (
     KeeperClient,
     KeptSession,
     SessionLink,
+    end_keeper,
     open_session,
     running_keeper,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "OwnedLink",
     "SafeStateReport",
     "SessionLink",
+    "end_keeper",
     "lend",
     "open_link",
     "open_session",

@@ -71,7 +71,8 @@ class KeeperClient:
         self._opening = 0
         self._lock = threading.Lock()
         self._idle: threading.Timer | None = None
-        threading.Thread(target=self._listen, name="drivebay-keeper", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="drivebay-keeper", daemon=True)
+        self._listener.start()
 
     # -- opening and closing ---------------------------------------------------------------------
 
@@ -127,6 +128,18 @@ class KeeperClient:
             _drop(self)
             self._port.close()
             self._say_good_bye()
+
+    def end(self) -> None:
+        """Have everything made safe and given back, and wait for the end of the process."""
+        with self._lock:
+            self.dead = True
+            left, self._sessions = list(self._sessions.values()), {}
+        _drop(self)
+        for session in left:
+            session.lost = session.lost or "was given back"
+        self._say_good_bye()
+        self._listener.join(2 * _SAFE_S)
+        self._port.close()
 
     def _say_good_bye(self) -> None:
         try:
@@ -372,9 +385,17 @@ def running_keeper() -> KeeperClient:
     global _running
     with _starting:
         found = _running
-        if found is None or found.dead or found.owner_pid != os.getpid():
+        # Another folder is another machine to us; the old keeper ends with its last instrument.
+        if found is None or found.dead or found.folder != lease_folder():
             found = _running = KeeperClient()
         return found
+
+
+def end_keeper() -> None:
+    """Give every instrument of this process back, made safe, and wait until the keeper is gone."""
+    found = _running
+    if found is not None:
+        found.end()
 
 
 def open_session(
