@@ -10,7 +10,7 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -286,11 +286,14 @@ def diagnostics_page() -> str:
             _code_table({code: (text, "") for code, text in parameters.items()}),
             "## Resource addresses",
             _code_table(ADDRESS_CODES),
+            "## Refused commands",
+            "These come with a `LimitError`, see [limits](limits.md).",
+            _code_table(importlib.import_module("drivebay._core.limits").CODES),
         ]
     )
 
 
-def _code_table(table: dict[str, tuple[str, str]]) -> str:
+def _code_table(table: Mapping[str, tuple[str, str]]) -> str:
     lines = ["| code | what is wrong | what to do |", "|---|---|---|"]
     lines += [f"| `{code}` | {wrong} | {remedy} |" for code, (wrong, remedy) in table.items()]
     return "\n".join(lines)

@@ -116,6 +116,17 @@ def test_order_counts_inside_one_message():
     assert code_of(judge, ":SENS:CURR:PROT 0.01;*RST;:OUTP ON") == "L004"
 
 
+def test_a_reset_inside_a_message_forgets_what_stands_before_it():
+    dialect = {**DIALECT, "levels": {}, "clamps": {":PROT": {"quantity": "current_a"}}}
+    judge = guard(dialect=dialect)
+
+    assert code_of(judge, "*RST;:PROT 0.01;:OUTP ON") == ""
+    assert code_of(judge, ":PROT 0.01;*RST;:OUTP ON") == "L004"
+
+    send(judge, ":PROT 0.01;*RST")
+    assert code_of(judge, ":OUTP ON") == "L004"
+
+
 @pytest.mark.parametrize("forgetting", ["*RST", "forget"])
 def test_after_a_reset_or_a_reconnect_nothing_counts_as_set(forgetting):
     judge = guard()

@@ -200,6 +200,8 @@ def test_a_header_that_names_two_channels_is_refused():
         b":SOUR:VOLT+1",
         b':DISP:TEXT "open;:SOUR:VOLT 200',
         b":DISP:TEXT (;:SOUR:VOLT 200",
+        b":DISP:TEXT (a;:SOUR:VOLT 200)",
+        b":DISP:TEXT )(;:SOUR:VOLT 1",
         b":DISP:TEXT #19abc;:SOUR:VOLT 200",
         b":DISP:TEXT a#15;:SOUR:VOLT 200",
         b":SOUR:VOLT 1,(@9:)",

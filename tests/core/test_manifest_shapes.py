@@ -150,7 +150,20 @@ def test_a_safe_state_that_could_not_be_run_is_refused(state, expected):
 def test_a_dialect_is_free_beside_what_limits_are_read_from():
     dialect = {
         "energise": [":OUTP ON"],
+        "off": [":OUTP OFF"],
         "levels": {":SOUR:VOLT": {"quantity": "voltage_v", "unit": "V"}},
+        "clamps": {
+            ":SENSe[1]:CURRent:PROTection[:LEVel]": {
+                "quantity": "current_a",
+                "unit": "mA",
+                "maximum": 1.05,
+                "first": [":OUTP ON"],
+                "when": [":SOUR:FUNC VOLTage"],
+            }
+        },
+        "recall": ["*RCL", ":SOUR:MEM:*"],
+        "harmless": [":DISP:*"],
+        "language": "scpi",
         "notes": {"anything": [1, 2]},
     }
 
@@ -167,6 +180,19 @@ def test_a_dialect_is_free_beside_what_limits_are_read_from():
         ({"levels": {":SOUR:VOLT": {"unit": "V"}}}, ["M036"]),
         ({"levels": {":SOUR:VOLT": {"quantity": "volts"}}}, ["M036"]),
         ({"levels": {":SOUR:VOLT": {"quantity": "voltage_v", "unit": 5}}}, ["M006"]),
+        ({"levels": {":SOUR:VOLT": {"quantity": "voltage_v", "unit": "A"}}}, ["M036"]),
+        ({"levels": {":SOUR[:VOLT": {"quantity": "voltage_v"}}}, ["M036"]),
+        ({"levels": {":Sour:Volt:Level": {"quantity": "voltage_v"}}}, ["M036"]),
+        ({"clamps": {":PROT": {"quantity": "current_a", "maximum": "much"}}}, ["M041"]),
+        ({"clamps": {":PROT": {"quantity": "current_a", "first": [":OUTP ON"]}}}, ["M036"]),
+        ({"clamps": {":PROT": {"quantity": "current_a", "first": {"a": "b"}}}}, ["M038"]),
+        ({"clamps": {":PROT": {"quantity": "current_a", "when": ":SOUR:FUNC"}}}, ["M036"]),
+        ({"clamps": [":PROT"]}, ["M006"]),
+        ({"off": [5]}, ["M038"]),
+        ({"harmless": ["[:DISP]"]}, ["M036"]),
+        ({"recall": [":SYST PRES;"], "harmless": [":A(B)"]}, ["M036"]),
+        ({"language": "basic"}, ["M036"]),
+        ({"language": ["scpi"]}, ["M006"]),
     ],
 )
 def test_a_dialect_that_limits_cannot_be_read_from_is_refused(dialect, expected):

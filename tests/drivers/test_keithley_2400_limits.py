@@ -25,7 +25,8 @@ from drivebay.sim.keithley2400.commands import TREE
 from drivebay.sim.syntax import Framer
 
 FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2400"
-DIALECT = PluginMetadata.from_yaml(FOLDER / "plugin.yaml").dialect
+MANIFEST = PluginMetadata.from_yaml(FOLDER / "plugin.yaml")
+DIALECT, SAFE_STATE = MANIFEST.dialect, MANIFEST.safe_state or {}
 LIMITS = {"voltage_v": (-10.0, 10.0), "current_a": (-0.1, 0.1)}
 SWEEP: dict[str, Any] = {
     "start_v": -1,
@@ -109,6 +110,11 @@ def test_what_the_driver_sends_for_binary_answers_passes_too(bench):
 
     for command in (*driver.binary_setup, *driver.ascii_setup, driver.abort_command):
         assert code_of(guard(), command) == ""
+
+
+def test_the_safe_state_passes_from_any_state():
+    for command in (*SAFE_STATE["interrupt"], *SAFE_STATE["writes"], SAFE_STATE["verify"]["query"]):
+        assert code_of(guard(), f"\n{command}") == ""
 
 
 def test_control_the_drivers_sweep_beyond_the_limit_is_refused_before_the_output_goes_on(bench):

@@ -277,8 +277,8 @@ _TABLE = (
         schema=shapes.DIALECT_SCHEMA,
         doc="What limits are read from: which commands `energise` an output and switch it `off`, "
         "which headers set `levels` and which `clamps` (protections), which commands are "
-        "`harmless`, and which `recall` levels from elsewhere. See [limits](limits.md).",
-        example='{energise: [":OUTP ON"], off: [":OUTP OFF"], '
+        "`harmless`, and which `recall` levels from elsewhere; see the page on limits.",
+        example='{energise: [":OUTP ON"], "off": [":OUTP OFF"], '
         'levels: {":SOURce:VOLTage[:LEVel]": {quantity: voltage_v, unit: V}}}',
     ),
     Field(

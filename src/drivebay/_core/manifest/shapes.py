@@ -115,9 +115,17 @@ _SETTINGS: dict[str, Any] = {
         "required": ["quantity"],
     },
 }
+
+
+def _any_case(words: Iterable[str]) -> str:
+    """A pattern that editors understand too: ECMAScript has no inline flags."""
+    spelled = ("".join(f"[{char}{char.upper()}]" for char in word) for word in words)
+    return f"^({'|'.join(spelled)})$"
+
+
 DIALECT_SCHEMA: dict[str, Any] = {
     "properties": {
-        "language": {"type": ["string", "null"], "pattern": f"^(?i:{'|'.join(LANGUAGES)})$"},
+        "language": {"type": ["string", "null"], "pattern": _any_case(LANGUAGES)},
         **{key: {**_COMMANDS, "type": ["array", "string", "null"]} for key in COMMAND_KEYS},
         **dict.fromkeys(SETTING_KEYS, _SETTINGS),
     }
