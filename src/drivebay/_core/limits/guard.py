@@ -478,18 +478,6 @@ def _unlisted(hits: Hits, given: list[str]) -> str | None:
     return None if listed and given else ""
 
 
-def _unlisted(hits: Hits, given: list[str]) -> str | None:
-    """The first parameter that no harmless rule lists, empty for the command; None if all are."""
-    harmless = [rule.parameter for rule, _ in hits if rule.kind == "harmless"]
-    if None in harmless:
-        return None
-    listed = [parameter for parameter in harmless if parameter is not None]
-    for text in given:
-        if not any(parameter.match(text) for parameter in listed):
-            return text if hits else ""
-    return None if listed and given else ""
-
-
 def _numbers(given: list[str], rule: Rule) -> tuple[list[float], str]:
     """The values of a level, and the first parameter that is not certainly one."""
     setting = rule.setting
