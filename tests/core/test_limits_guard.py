@@ -237,6 +237,52 @@ def test_a_reconnect_does_not_make_an_output_go_off():
     assert judge.energised
 
 
+def test_what_may_have_been_sent_counts_only_where_that_is_the_safe_side():
+    judge = guard()
+    send(judge, *READY)
+
+    judge.maybe_sent(judge.check(b":SOUR:VOLT 3"))
+    assert judge.level(":SOUR:VOLT") is None
+    assert code_of(judge, ":OUTP ON") == ""
+
+    judge.maybe_sent(judge.check(b":OUTP ON"))
+    assert judge.energised
+
+    judge.maybe_sent(judge.check(b":OUTP OFF"))
+    assert judge.energised
+
+    judge.maybe_sent(judge.check(b"*RST"))
+    assert code_of(judge, ":OUTP ON") == "L004"
+
+    judge.maybe_sent(judge.check(b":SENS:CURR:PROT 0.01"))
+    assert code_of(judge, ":OUTP ON") == "L004"
+
+
+def test_a_choice_that_may_have_been_sent_is_not_known():
+    judge = guard()
+    send(judge, *READY, ":SENS:VOLT:PROT 5", ":SOUR:CURR 0", ":SOUR:FUNC CURR")
+
+    judge.maybe_sent(judge.check(b":SOUR:FUNC VOLT"))
+
+    assert code_of(judge, ":OUTP ON") == ""
+    judge.forget()
+    send(judge, *READY)
+    judge.maybe_sent(judge.check(b":SOUR:FUNC VOLT"))
+    assert code_of(judge, ":OUTP ON") == "L004"
+
+
+def test_the_last_level_is_known_in_any_spelling_until_a_reset():
+    judge = guard()
+    assert judge.level(":SOUR:VOLT") is None
+
+    send(judge, ":SOUR:VOLT 2;:SOUR:VOLT 3", ":SOUR2:VOLT 4")
+
+    assert judge.level(":source:voltage") == judge.level("SOUR:VOLT") == 3.0
+    assert judge.level(":SOUR2:VOLT") == 4.0
+    send(judge, "*RST")
+    assert judge.level(":SOUR:VOLT") is None
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [

@@ -88,6 +88,7 @@ class Guard:
         self._modes = {r.text: r for r in self._rules if r.kind == "mode"}
         self._energised: set[str] = set()
         self._known: set[tuple[str, str]] = set()
+        self._levels: dict[tuple[str, str], float] = {}
         self._mode_values: dict[tuple[str, str], str] = {}
         self._seen: dict[bytes, Effect] = {}
         # Verdicts that hold only while nothing that is believed changes.
@@ -123,9 +124,11 @@ class Guard:
         return self._judged(message)
 
     def committed(self, effect: Effect) -> None:
-        """Take note that a message was sent, or may have been."""
+        """Take note that a message was sent; of every one, since any may change what counts."""
         if effect.forgets:
             self.forget()
+        for level in effect.levels:
+            self._levels[level.header, level.channel] = level.value
         if effect.marks and not self._known.issuperset(effect.marks):
             self._known.update(effect.marks)
             self._seen_now.clear()
@@ -136,6 +139,39 @@ class Guard:
             self._energised |= effect.energises
         if effect.de_energises:
             self._switched_off(effect.de_energises)
+
+    def maybe_sent(self, effect: Effect) -> None:
+        """Take note that the link failed while a message was on its way.
+
+        What it switches on counts as on; what it sets or chooses is not known any more. A
+        protection that was set before still counts: the old and the new one are within the limit.
+        """
+        if effect.forgets:
+            self.forget()
+        self._energised |= effect.energises
+        for level in effect.levels:
+            self._levels.pop((level.header, level.channel), None)
+        for choice, _ in effect.modes:
+            self._mode_values.pop(choice, None)
+        self._seen_now.clear()
+
+    def level(self, header: str) -> float | None:
+        """The level that was sent last, as the bare number its header takes.
+
+        Args:
+            header: any spelling, with the suffix of its channel: ``:SOUR:VOLT``.
+
+        Returns:
+            None where no level was sent since connecting or a reset, or where the instrument takes
+            bare numbers in another unit than SI.
+        """
+        full = f":{header.strip().upper().removeprefix(':')}"
+        for rule, channel in self._look_up(full, False):
+            if rule.setting is not None and not rule.setting.unit.exponent:
+                value = self._levels.get((rule.text, channel))
+                if value is not None:
+                    return value
+        return None
 
     @property
     def energised(self) -> bool:
@@ -154,6 +190,7 @@ class Guard:
         :meth:`found_off` says otherwise.
         """
         self._known.clear()
+        self._levels.clear()
         self._mode_values.clear()
         self._seen_now.clear()
 
