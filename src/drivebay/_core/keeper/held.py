@@ -149,7 +149,6 @@ class Held:
         self._armed = False
         self._energised = 0  # commands that may have energised, so far
         self._under_way = 0  # questions among them that are not answered yet
-        self._levels: dict[str, float] = {}  # as last set, by header
         self._renewed = 0  # how often the channel was new when the guard last believed in it
         self._safing = threading.RLock()
         self._safers = 0  # how many make it safe now
@@ -242,8 +241,10 @@ class Held:
             effect, _ = self._admit(command, link)
             try:
                 link.write(command, timeout_s=timeout_s)
-            finally:
-                self._note(effect)  # a part may have been sent
+            except BaseException:
+                self._note(effect, whole=False)
+                raise
+            self._note(effect)
 
     def write_each(self, commands: Sequence[str], timeout_s: float | None = None) -> None:
         """Check and send commands one after the other. Raises: as :meth:`write`."""
@@ -278,12 +279,15 @@ class Held:
             self._under_way += energises
         if effect is None and not energises:
             return action(command, timeout_s=timeout_s)
+        whole = False
         try:
-            return action(command, timeout_s=timeout_s)
+            answer = action(command, timeout_s=timeout_s)
+            whole = True
+            return answer
         finally:
             with self._gate:
                 self._under_way -= energises
-                self._note(effect)
+                self._note(effect, whole=whole)
 
     def read(self, timeout_s: float | None = None) -> str:
         """Read an answer that is owed. Raises: as ``Link.read``."""
@@ -373,16 +377,15 @@ class Held:
             ) from exc
         self._armed = True
 
-    def _note(self, effect: Effect | None) -> None:
+    def _note(self, effect: Effect | None, *, whole: bool = True) -> None:
         """A message was sent, or a part of it; the gate is held."""
         guard = self.setup.guard
         if effect is None or guard is None:
             return
-        guard.committed(effect)
-        if effect.forgets:
-            self._levels.clear()
-        for level in effect.levels:
-            self._levels[level.header] = level.value
+        if whole:
+            guard.committed(effect)
+        else:
+            guard.maybe_sent(effect)
         if effect.energises and self.state == "armed":
             self.state = "energised"
 
@@ -502,7 +505,8 @@ class Held:
 
     def _ramp(self, link: DirectLink) -> None:
         plan = self.setup.ramp
-        level = self._levels.get(str(plan.get("header")))
+        guard = self.setup.guard
+        level = guard.level(str(plan.get("header"))) if guard is not None else None
         if level:
             try:
                 ramp(
