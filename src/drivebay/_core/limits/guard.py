@@ -68,7 +68,7 @@ class Guard:
             strict: whether what the dialect does not name is refused and protections come first:
                 true where somebody set the limits, false where they are the model's own ranges.
             subject: the instrument, for messages.
-            source: where the limits stand, for messages.
+            source: where the limits stand, for messages; empty for the model's own ranges.
 
         Raises:
             ValueError: the dialect has faults.
@@ -453,7 +453,7 @@ class Guard:
     ) -> LimitError:
         shown = command if len(command) <= _LONGEST_SHOWN else command[: _LONGEST_SHOWN - 3] + "..."
         return LimitError(
-            f"{self._subject}: {shown!r} {text}; limits from {self._source}",
+            f"{self._subject}: {shown!r} {text}; limits from {self._source or 'the model'}",
             resource=self._subject,
             command=command,
             quantity=quantity,
