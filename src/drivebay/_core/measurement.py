@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from drivebay._core.contract.calling import Chunk
-from drivebay._core.errors import AbortedError, DrivebayError
-from drivebay._core.methods import Column
+from drivebay._core.errors import AbortedError, DrivebayError, DriverCrashedError
+from drivebay._core.methods import Column, MethodSpec
 from drivebay._core.session import Session
 
 EndState = Literal["done", "aborted", "failed"]
@@ -43,15 +43,22 @@ class Measurement:
     def __init__(self, session: Session, method: str, params: Mapping[str, Any]) -> None:
         self.session = session
         self.method = method
-        seat = session.ready()
-        self.spec = seat.spec(method)
-        self.parameters = seat.validate(method, params)
+        try:
+            self.spec, self.parameters = self._checked(params)
+        except DriverCrashedError:
+            # Most likely it died while it had nothing to do, and nobody had noticed yet. Nothing
+            # was sent to the instrument, so a driver started anew is asked, once.
+            self.spec, self.parameters = self._checked(params)
         self.columns: tuple[Column, ...] | None = self.spec.columns
         self.state: EndState | None = None
         self.reason: str | None = None
         self.values: dict[str, Any] = {}
         self.duration_s = 0.0
         self._aborted_by = ""
+
+    def _checked(self, params: Mapping[str, Any]) -> tuple[MethodSpec, dict[str, Any]]:
+        seat = self.session.ready()
+        return seat.spec(self.method), seat.validate(self.method, params)
 
     def abort(self, by: str = "user") -> None:
         """Stop it, from any thread; returns without waiting for the end."""
