@@ -204,50 +204,6 @@ def test_the_first_usable_candidate_is_the_one_that_a_look_up_names(
         assert usable[0] == manager.find_driver_for_model(text)
 
 
-MODELS = st.sampled_from(["2400", "2410", "24", "6517b", "nothing", "100"])
-ASKED = st.one_of(
-    MODELS,
-    st.builds("MODEL {}".format, MODELS),
-    st.builds("{} {}".format, st.sampled_from(["Keithley", "Bolt"]), MODELS),
-    st.builds("{}-LV".format, MODELS),
-    st.builds("{},MODEL {},1,2".format, st.sampled_from(["KEITHLEY INC.", "Bolt", ""]), MODELS),
-    TEXT,
-)
-
-
-@pytest.fixture(scope="module")
-def crowd(tmp_path_factory: pytest.TempPathFactory) -> PluginManager:
-    """Six plugins whose claims overlap in every way."""
-    root = tmp_path_factory.mktemp("crowd")
-    claims = {
-        "aa": "supported_models: ['24*']\nmanufacturer: Keithley\n",
-        "bb": "supported_models: ['2400', '241?']\n",
-        "cc": "supported_models: ['2400', '6517B']\nmanufacturer: Keithley\n",
-        "dd": "supported_models: ['100']\nmanufacturer: Bolt\n",
-        "ee": "supported_models: ['100']\noverrides: [dd]\n",
-        "ff": "supported_models: []\nidn_patterns: ['BOLT*,*']\n",
-    }
-    for name, text in claims.items():
-        (root / name).mkdir()
-        (root / name / "plugin.yaml").write_text(
-            f"name: {name}\nversion: 1.0\nauthor: A\ndescription: d\n{text}driver_class: d.D\n"
-        )
-    manager = PluginManager([root], home=tmp_path_factory.mktemp("crowd-home"))
-    manager.discover_plugins()
-    return manager
-
-
-@given(ASKED, st.frozensets(st.sampled_from(["aa", "bb", "cc", "dd", "ee", "ff"])))
-def test_the_quick_look_up_gives_the_first_of_the_ranked_list(
-    crowd: PluginManager, asked: str, blocked: frozenset[str]
-) -> None:
-    catalog = crowd.snapshot.catalog
-    ranked = [record.name for record, _ in catalog.resolve(asked) if record.name not in blocked]
-    quick = catalog.answers(blocked).get(asked) or catalog.first(asked, blocked)
-
-    assert quick == (ranked[0] if ranked else None)
-
-
 def test_a_model_that_is_a_number_is_looked_up_as_its_text(
     tmp_path: Path, write_plugin: Any, found: Found
 ) -> None:

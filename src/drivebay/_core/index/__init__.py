@@ -1,20 +1,12 @@
 """Stage 2: which plugins there are, good and bad, and which one answers a question.
 
-``sources`` finds them, ``catalog`` looks them up, ``compat`` says whether they fit. Nothing here
+``sources`` finds them, ``catalog`` knows who claims what, ``answers`` gives the one that answers,
+``spelling`` says when two names are one, ``compat`` whether they fit. Nothing here
 imports plugin code.
 """
 
-from drivebay._core.index.catalog import (
-    Candidate,
-    Catalog,
-    Conflict,
-    Identity,
-    maker_agrees,
-    normal_maker,
-    normal_model,
-    parse_idn,
-    winners,
-)
+from drivebay._core.index.answers import Answers
+from drivebay._core.index.catalog import Candidate, Catalog, Conflict, maker_agrees, winners
 from drivebay._core.index.compat import (
     CONTRACT_VERSION,
     line_of_key,
@@ -36,9 +28,11 @@ from drivebay._core.index.sources import (
     read_file,
     scan,
 )
+from drivebay._core.index.spelling import Identity, normal_maker, normal_model, parse_idn
 
 __all__ = [
     "CONTRACT_VERSION",
+    "Answers",
     "CacheFile",
     "Candidate",
     "Catalog",

@@ -12,43 +12,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import translate
-from functools import cached_property, lru_cache
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
+from drivebay._core.index.answers import (
+    Answers,
+    Claimants,
+    Pattern,
+    Patterns,
+    Tables,
+    is_wildcard,
+    makers_of,
+)
 from drivebay._core.index.compat import static_problem
 from drivebay._core.index.sources import Record
-
-_WILDCARD: Final = re.compile(r"[*?\[]")
-_COMPANY_WORDS: Final = frozenset(
-    {"ag", "and", "co", "company", "corp", "corporation", "electronics", "gmbh", "inc"}
-    | {"incorporated", "instrument", "instruments", "international", "limited", "llc", "ltd"}
-    | {"measurement", "sa", "systems", "technologies", "technology", "test"}
-)
-_MAKER_ALIASES: Final = {
-    # The same instruments have answered under these names as the companies were renamed.
-    "hewlett packard": "keysight",
-    "hewlettpackard": "keysight",
-    "hp": "keysight",
-    "agilent": "keysight",
-    "rohde schwarz": "rohde&schwarz",
-    "rohde & schwarz": "rohde&schwarz",
-    "rohdeschwarz": "rohde&schwarz",
-}
-
-
-class Identity(NamedTuple):
-    """The four fields of an ``*IDN?`` reply (IEEE 488.2, 10.14), blanks stripped."""
-
-    manufacturer: str
-    model: str
-    serial: str
-    firmware: str
-
-    def to_dict(self) -> dict[str, str]:
-        return self._asdict()
+from drivebay._core.index.spelling import normal_maker, normal_model, parse_idn
 
 
 class Candidate(NamedTuple):
@@ -70,60 +50,6 @@ class Conflict(NamedTuple):
     reason: str
 
 
-def parse_idn(text: str) -> Identity:
-    """Split an ``*IDN?`` reply; missing fields are empty, further commas stay in the firmware.
-
-    >>> parse_idn("KEITHLEY INSTRUMENTS INC.,MODEL 2400,1234567,C30").model
-    'MODEL 2400'
-    """
-    fields = [part.strip() for part in text.strip().split(",", 3)]
-    return Identity(*fields, *[""] * (4 - len(fields)))
-
-
-def normal_model(text: str) -> str:
-    """Return a model's look-up form: no ``MODEL``, no blanks at the ends, one case.
-
-    >>> normal_model(" MODEL 2400 ") == normal_model("2400")
-    True
-    """
-    text = text.strip().casefold()
-    if text[:5] == "model":
-        text = text[5:].lstrip(" \t:_-")
-    return " ".join(text.split()) if " " in text else text
-
-
-@lru_cache(maxsize=4096)
-def normal_maker(text: str) -> str:
-    """Return a maker's look-up form, so that renamed and abbreviated companies meet.
-
-    >>> normal_maker("KEITHLEY INSTRUMENTS INC.") == normal_maker("Keithley")
-    True
-    """
-    words = re.sub(r"[^a-z0-9&]+", " ", text.casefold()).split()
-    kept = [word for word in words if word not in _COMPANY_WORDS] or words
-    name = " ".join(kept)
-    return _MAKER_ALIASES.get(name, _MAKER_ALIASES.get(kept[0], name) if kept else name)
-
-
-class _Pattern:
-    """A wildcard in a manifest; its expression is compiled when its literal start first fits."""
-
-    def __init__(self, text: str, record: Record) -> None:
-        found = _WILDCARD.search(text)
-        self.text = text
-        self.prefix = text[: found.start()] if found else text
-        self.record = record
-
-    @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        return re.compile(translate(self.text))
-
-    def match(self, text: str) -> bool:
-        if self.text[len(self.prefix) :] == "*":
-            return True  # by far the most common form, and the caller has compared the start
-        return self._expression.match(text) is not None
-
-
 class Catalog:
     """All winning records and the indexes over them."""
 
@@ -131,7 +57,7 @@ class Catalog:
         self.records: dict[str, Record] = {record.key: record for record in records}
         self.platform = platform
         self._pins = {normal_model(model): plugin for model, plugin in pins.items()}
-        self._answers: tuple[frozenset[str], dict[str, str]] | None = None
+        self._answers: tuple[frozenset[str], Answers] | None = None
 
     @cached_property
     def _good(self) -> list[Record]:
@@ -146,28 +72,37 @@ class Catalog:
     # -- indexes, each built at first use ----------------------------------------------------
 
     @cached_property
-    def exact(self) -> dict[str, tuple[Record, ...]]:
-        """Normal model -> records that claim it word for word, the best first."""
-        found: dict[str, list[Record]] = {}
-        for record in self._good:
-            # Two spellings of one model in one manifest are one claim.
-            for model in dict.fromkeys(map(normal_model, record.body.models)):
-                if not _WILDCARD.search(model):
-                    found.setdefault(model, []).append(record)
-        return {
-            model: tuple(claims) if len(claims) == 1 else self._ranked(model, claims)
-            for model, claims in found.items()
-        }
-
-    @cached_property
-    def best(self) -> dict[str, str]:
-        """Model, in normal form and as written -> the plugin that answers for it."""
-        names = {model: records[0].name for model, records in self.exact.items()}
+    def _declared(self) -> tuple[list[tuple[Record, str, str]], list[tuple[Record, str]]]:
+        """Record, model as written and in normal form; record and wildcard in normal form."""
+        models, wildcards = [], []
         for record in self._good:
             for model in record.body.models:
-                if model not in names and not _WILDCARD.search(model):
-                    names[model] = names[normal_model(model)]
-        return names
+                normal = normal_model(model)
+                if is_wildcard(normal):
+                    wildcards.append((record, normal))
+                else:
+                    models.append((record, model, normal))
+        return models, wildcards
+
+    @cached_property
+    def exact(self) -> dict[str, tuple[Record, ...]]:
+        """Normal model -> records that claim it word for word, the best first."""
+        found: dict[str, tuple[Record, ...]] = {}
+        several = set()
+        for record, _, model in self._declared[0]:
+            before = found.setdefault(model, (record,))
+            # Two spellings of one model in one manifest are one claim.
+            if before[-1] is not record:
+                found[model] = (*before, record)
+                several.add(model)
+        for model in several:
+            found[model] = self._ranked(model, found[model])
+        return found
+
+    @property
+    def spellings(self) -> list[str]:
+        """Every model that is claimed word for word, in normal form and as it is written."""
+        return list(dict.fromkeys([*self.exact, *(model for _, model, _ in self._declared[0])]))
 
     @cached_property
     def by_method(self) -> dict[str, tuple[Record, ...]]:
@@ -179,32 +114,34 @@ class Catalog:
         return {method: tuple(records.values()) for method, records in found.items()}
 
     @cached_property
-    def _wildcards(self) -> dict[str, list[_Pattern]]:
-        found: dict[str, list[_Pattern]] = {}
-        for record in self._good:
-            for model in record.body.models:
-                if _WILDCARD.search(model):
-                    pattern = _Pattern(normal_model(model), record)
-                    found.setdefault(pattern.prefix, []).append(pattern)
-        return found
+    def _wildcards(self) -> Patterns:
+        return Patterns(Pattern(model, record) for record, model in self._declared[1])
 
     @cached_property
-    def _idn_patterns(self) -> dict[str, list[_Pattern]]:
-        found: dict[str, list[_Pattern]] = {}
-        for record in self._good:
-            for text in record.body.idn_patterns:
-                pattern = _Pattern(text.casefold(), record)
-                found.setdefault(pattern.prefix, []).append(pattern)
-        return found
+    def _idn_patterns(self) -> Patterns:
+        return Patterns(
+            Pattern(text.casefold(), record)
+            for record in self._good
+            for text in record.body.idn_patterns
+        )
 
     @cached_property
-    def _model_starts(self) -> list[int]:
-        """Lengths of the wildcards' literal starts, the longest (most specific) first."""
-        return sorted({len(prefix) for prefix in self._wildcards}, reverse=True)
-
-    @cached_property
-    def _idn_starts(self) -> list[int]:
-        return sorted({len(prefix) for prefix in self._idn_patterns}, reverse=True)
+    def _tables(self) -> Tables:
+        exact: dict[str, str | Claimants] = {}
+        for model, records in self.exact.items():
+            if len(records) == 1 and not records[0].body.makers:
+                exact[model] = records[0].name
+            else:
+                exact[model] = tuple([(record.name, makers_of(record)) for record in records])
+        # Copies, made one after the other: a model and its answer then lie side by side in memory,
+        # which is a tenth of the time of a look-up among 10,000 plugins.
+        names: dict[str, str] = {}
+        written: dict[str, str] = {}
+        for _, model, normal in self._declared[0]:
+            if normal not in self._pins:
+                best = self.exact[normal][0].name
+                written[_copy(model)] = names.get(best) or names.setdefault(best, _copy(best))
+        return Tables(written, exact, self._wildcards, frozenset(self._pins))
 
     # -- choosing ----------------------------------------------------------------------------
 
@@ -236,11 +173,11 @@ class Catalog:
         found: dict[str, tuple[Record, str]] = {}
         for record in self.exact.get(model, ()):
             found.setdefault(record.key, (record, f"declares model {model.upper()!r}"))
-        for why, patterns, text, starts in (
-            ("model", self._wildcards, model, self._model_starts),
-            ("*IDN?", self._idn_patterns, idn, self._idn_starts),
+        for why, patterns, text in (
+            ("model", self._wildcards, model),
+            ("*IDN?", self._idn_patterns, idn),
         ):
-            for pattern in _matching(patterns, text, starts):
+            for pattern in patterns.matching(text):
                 reason = f"its {why} pattern {pattern.text!r} matches"
                 found.setdefault(pattern.record.key, (pattern.record, reason))
         pinned = self._pins.get(model)
@@ -268,36 +205,13 @@ class Catalog:
                 return found
         return []
 
-    def answers(self, blocked: frozenset[str]) -> dict[str, str]:
-        """Return :attr:`best` without the plugins that may not answer now."""
+    def answers(self, blocked: frozenset[str]) -> Answers:
+        """Return text -> plugin, without the plugins that may not answer now."""
         held = self._answers
         if held is None or held[0] != blocked:
-            best = self.best
-            if blocked:
-                best = {model: name for model, name in best.items() if name not in blocked}
-            self._answers = held = (blocked, best)
+            answers = Answers(lambda: self._tables, self.resolve, blocked)
+            self._answers = held = (blocked, answers)
         return held[1]
-
-    def first(self, text: str, blocked: frozenset[str]) -> str | None:
-        """Return the best plugin for a model or an ``*IDN?`` reply that is not blocked.
-
-        The same answer as the first of :meth:`resolve`, without making the list, since programs
-        ask this for every instrument they see.
-        """
-        if not self._pins:
-            maker, _, rest = text.partition(",")
-            model = normal_model(rest.partition(",")[0] if rest else text)
-            maker = maker if rest else ""
-            for record in self.exact.get(model, ()):
-                if record.claim.name not in blocked and _serves(record, maker):
-                    return record.claim.name
-            for pattern in _matching(self._wildcards, model, self._model_starts):
-                if pattern.record.claim.name not in blocked and _serves(pattern.record, maker):
-                    return pattern.record.claim.name
-        for record, _ in self.resolve(text):
-            if record.claim.name not in blocked:
-                return record.claim.name
-        return None
 
     def conflicts(self, usable: Callable[[Record], bool]) -> tuple[Conflict, ...]:
         """Return the models that more than one usable plugin claims for the same maker."""
@@ -318,11 +232,6 @@ def maker_agrees(record: Record, maker: str) -> bool:
     return not maker or not makers or maker in map(normal_maker, makers)
 
 
-def _serves(record: Record, maker: str) -> bool:
-    """:func:`maker_agrees` for a maker as the instrument spells it."""
-    return not record.body.makers or maker_agrees(record, normal_maker(maker) if maker else "")
-
-
 def _same_makers(one: Record, other: Record) -> bool:
     mine, theirs = map(normal_maker, one.body.makers), map(normal_maker, other.body.makers)
     first, second = set(mine), set(theirs)
@@ -340,13 +249,8 @@ def _spellings(maker: str, model: str) -> Iterable[tuple[str, str]]:
         yield maker, plain
 
 
-def _matching(
-    patterns: dict[str, list[_Pattern]], text: str, starts: list[int]
-) -> Iterable[_Pattern]:
-    for length in starts:
-        for pattern in patterns.get(text[:length], ()) if length <= len(text) else ():
-            if pattern.match(text):
-                yield pattern
+def _copy(text: str) -> str:
+    return f"{text} "[:-1]
 
 
 class _NewerFirst:

@@ -159,8 +159,9 @@ class PluginManager:
     @property
     def model_index(self) -> dict[str, str]:
         """Model -> name of the plugin that answers for it; a copy."""
-        models = self._snapshot.catalog.best
-        return {model: name for model in models if (name := self.find_driver_for_model(model))}
+        snapshot = self._snapshot
+        models = snapshot.catalog.spellings
+        return {model: name for model in models if (name := snapshot.answers[model])}
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -183,8 +184,7 @@ class PluginManager:
             model: ``2400``, ``MODEL 2400``, ``Keithley 2400`` or a whole ``*IDN?`` reply, in any
                 case; wildcard models of manifests are honoured.
         """
-        snapshot = self._snapshot
-        return snapshot.answers.get(model) or snapshot.first(model)
+        return self._snapshot.answers[model]
 
     def find_drivers_for_method(self, method: str) -> list[str]:
         """Return the plugins that can do a method, by precedence; the list is the caller's own."""

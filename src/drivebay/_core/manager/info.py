@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from drivebay._core.errors import Diagnostic
-from drivebay._core.index import Catalog, Record
+from drivebay._core.index import Answers, Catalog, Record
 from drivebay._core.loader import Generation, LoadPlan
 from drivebay._core.manifest import PluginMetadata, canonical_name
 
@@ -116,15 +116,11 @@ class Snapshot:
     lost: tuple[tuple[Record, str], ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
 
-    answers: Mapping[str, str] = field(default_factory=dict)
-    """Model -> plugin that answers for it now; empty until the first question."""
+    answers: Answers = field(init=False, repr=False, compare=False)
+    """Model or ``*IDN?`` reply -> plugin that answers for it now, or None."""
 
-    def first(self, text: str) -> str | None:
-        """Return the plugin that answers for a model or an ``*IDN?`` reply."""
-        if not self.answers:
-            # Worked out once; two threads that do it at once come to the same.
-            object.__setattr__(self, "answers", self.catalog.answers(self.blocked))
-        return self.answers.get(text) or self.catalog.first(str(text), self.blocked)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "answers", self.catalog.answers(self.blocked))
 
     def info(self, record: Record) -> PluginInfo:
         """Combine a record with its state."""
