@@ -149,7 +149,7 @@ class Held:
         self._armed = False
         self._energised = 0  # commands that may have energised, so far
         self._under_way = 0  # questions among them that are not answered yet
-        self._renewed = 0  # how often the channel was new when the guard last believed in it
+        self._believed: tuple[DirectLink, int] | None = None  # channel, and how often made new
         self._safing = threading.RLock()
         self._safers = 0  # how many make it safe now
         self._inherited = False  # from a dead keeper, which may have sent half a command
@@ -318,9 +318,9 @@ class Held:
         guard = setup.guard
         effect = None
         if guard is not None:
-            if link.reopened + self.reopened != self._renewed:
+            if self._believed != (link, link.reopened):
                 # Another program may have had it meanwhile, or somebody at its front panel.
-                self._renewed = link.reopened + self.reopened
+                self._believed = link, link.reopened
                 guard.forget()
             effect = guard.check(command if isinstance(command, bytes) else command.encode())
         energises = self._may_energise(command, effect)
