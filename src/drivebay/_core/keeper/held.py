@@ -21,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -222,7 +223,9 @@ class Held:
             "closed": link.closed,
         }
 
-    def write(self, command: str | bytes, timeout_s: float | None = None) -> None:
+    def write(
+        self, command: str | bytes, timeout_s: float | None = None, end: bytes | None = None
+    ) -> None:
         """Check and send a command.
 
         Raises:
@@ -234,13 +237,13 @@ class Held:
         asks = b"?" in command if isinstance(command, bytes) else "?" in command
         if asks:  # it may wait for its turn, and a command must not wait for it
             link = self.link()
-            self._ask(link, link.write, command, timeout_s)
+            self._ask(link, partial(link.write, end=end), command, timeout_s)
             return
         with self._gate:
             link = self.link()
             effect, _ = self._admit(command, link)
             try:
-                link.write(command, timeout_s=timeout_s)
+                link.write(command, timeout_s=timeout_s, end=end)
             except BaseException:
                 self._note(effect, whole=False)
                 raise
@@ -296,6 +299,12 @@ class Held:
     def read_block(self, timeout_s: float | None = None) -> bytes:
         """Read an answer that is owed. Raises: as ``Link.read_block``."""
         return self.link().read_block(timeout_s=timeout_s)
+
+    def read_raw(
+        self, timeout_s: float | None, at_most: int, stop: bytes | None
+    ) -> tuple[bytes, bool]:
+        """Read an answer that is owed, as it came. Raises: as ``Link.read_raw``."""
+        return self.link().read_raw(at_most=at_most, stop=stop, timeout_s=timeout_s)
 
     def interrupt(self) -> bool:
         """Send a device clear, where there is one."""

@@ -406,6 +406,7 @@ class Keeper:
             "query_block": held.query_block,
             "read": held.read,
             "read_block": held.read_block,
+            "read_raw": held.read_raw,
             "interrupt": held.interrupt,
             "give_up": held.give_up,
             "info": held.info,

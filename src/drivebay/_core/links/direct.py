@@ -24,7 +24,7 @@ import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from drivebay._core.errors import AnswerError, LinkLostError, LinkOpenError, LinkTimeoutError
 from drivebay._core.links.answers import INDEFINITE, asks, block_span, decode_answer
@@ -40,6 +40,9 @@ DRAIN_S = 1.0
 QUIET_S = 0.05
 """Silence after a newline that ends a block of indefinite length where the channel has no END."""
 
+TAIL_S = 0.25
+"""Silence after a block that was asked for raw: it has no terminator, then."""
+
 MAX_TIMEOUT_S = 86_400.0
 
 _WITHOUT_END = frozenset(("socket", "serial"))  # nothing tells where a message ends but its text
@@ -49,6 +52,7 @@ _TRANSCRIPT_ENTRIES = 2000
 _TRANSCRIPT_BYTES = 4096
 
 Clock = Callable[[], float]
+_T = TypeVar("_T")
 
 
 def shown(command: str) -> str:
@@ -71,7 +75,10 @@ class DirectLink(Link):
         identity_check: given the first answer to ``*IDN?`` and the one after a reopen, says whether
             they are of the same instrument; by default they must be equal.
         discarded_bytes: bytes that came without a question, or too late, and were thrown away.
+        has_end: the channel says where a message ends, whatever its bytes are.
     """
+
+    has_end = False
 
     def __init__(
         self,
@@ -102,6 +109,7 @@ class DirectLink(Link):
         self._buffer = bytearray()
         self._ended = False  # the channel said END after the last byte in the buffer
         self._skip_end = False  # a block was read whole, its terminator may still be on the way
+        self._midway = False  # an answer was cut, and its rest has not been read
         self._asking = ""
         self._give_ups = 0
         self._heeded = 0  # of these, those from before the reader began to wait
@@ -145,9 +153,11 @@ class DirectLink(Link):
     def reopened(self) -> int:
         return self._reopened
 
-    def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:
+    def write(
+        self, command: str | bytes, *, timeout_s: float | None = None, end: bytes | None = None
+    ) -> None:
         deadline = self._deadline(timeout_s)
-        message = self._message(command)
+        message = self._message(command, end)
         question = asks(message)
         if question or self._ledger.torn:
             self._enter(self._questions, deadline, command)
@@ -179,7 +189,18 @@ class DirectLink(Link):
     def read_block(self, *, timeout_s: float | None = None) -> bytes:
         return self._next(self._take_block, timeout_s)
 
+    def read_raw(
+        self,
+        *,
+        at_most: int = MAX_ANSWER,
+        stop: bytes | None = None,
+        timeout_s: float | None = None,
+    ) -> tuple[bytes, bool]:
+        return self._next(lambda deadline: self._take_raw(deadline, at_most, stop), timeout_s)
+
     def interrupt(self) -> bool:
+        if self._ledger.owed:
+            self._ledger.late = True
         return False
 
     def close(self) -> None:
@@ -255,13 +276,14 @@ class DirectLink(Link):
 
     # -- sending ----------------------------------------------------------------------------------
 
-    def _message(self, command: str | bytes) -> bytes:
+    def _message(self, command: str | bytes, end: bytes | None = None) -> bytes:
+        end = self._terminator if end is None else end
         if isinstance(command, str):
             line = command.removesuffix("\n").removesuffix("\r")
             if "\n" in line or "\r" in line:
                 raise ValueError(f"command {shown(command)} holds a line end; send one at a time")
-            return line.encode() + self._terminator
-        return command + self._terminator
+            return line.encode() + end
+        return command + end
 
     def _put(self, message: bytes, deadline: float, question: str) -> None:
         """Send one whole message under the write lock, and enter a question in the ledger."""
@@ -276,6 +298,7 @@ class DirectLink(Link):
             raise self._lost()
         if question:
             self._asking = question
+            self._midway = False
         sent = self._send(message, deadline)
         if sent < len(message):
             self._unsent(message, sent)
@@ -314,7 +337,7 @@ class DirectLink(Link):
         finally:
             self._questions.release()
 
-    def _next(self, take: Callable[[float], bytes], timeout_s: float | None) -> bytes:
+    def _next(self, take: Callable[[float], _T], timeout_s: float | None) -> _T:
         deadline = self._deadline(timeout_s)
         self._enter(self._questions, deadline, "read")
         self._heeded = self._give_ups
@@ -451,6 +474,11 @@ class DirectLink(Link):
         return self._unreadable(reason, raw)
 
     def _indefinite(self, start: int, deadline: float) -> bytes:
+        self._fill_indefinite(start, deadline)
+        return self._cut(len(self._buffer))[start:].removesuffix(self._last)
+
+    def _fill_indefinite(self, start: int, deadline: float) -> None:
+        """Fill the buffer with a block of indefinite length, its terminator included."""
         buffer = self._buffer
         while not self._ended:
             if len(buffer) > MAX_ANSWER:
@@ -464,8 +492,6 @@ class DirectLink(Link):
                 break
             self._ledger.timed_out()
             raise self._timed_out(f"did not end its block for {shown(self._asking)} in time")
-        raw = self._cut(len(buffer))
-        return raw[start:].removesuffix(self._last)
 
     def _after_block(self, stop: int) -> None:
         """Take the block and its terminator out of the buffer; nothing else may follow."""
@@ -480,6 +506,63 @@ class DirectLink(Link):
             self._ledger.lost_track("an answer went on after its block")
             self._skip_end = False
             raise self._unreadable(f"{len(rest)} bytes after the block", rest)
+
+    def _take_raw(self, deadline: float, at_most: int, stop: bytes | None) -> tuple[bytes, bool]:
+        """The next answer as it came, and whether it ended; see :meth:`Link.read_raw`."""
+        last = stop or self._last
+        block = 0 if self.has_end or self._midway else self._raw_block(deadline, last)
+        searched = block
+        while (at := self._end_of_raw(last, searched)) < 0:
+            size = len(self._buffer)
+            if not block and size >= at_most:
+                self._midway = True
+                return self._cut(at_most), False
+            if size > MAX_ANSWER:
+                self._too_long(size)
+            bare = size == block > 0  # its terminator, if there is one, comes with it
+            chunk = self._await(min(deadline, self._clock() + TAIL_S) if bare else deadline)
+            if bare and not chunk and not self._ended:
+                self._skip_end = True
+                return self._cut(size), True
+            searched = max(block, size)
+            self._add(chunk)
+        whole = block > 0 or at < at_most
+        self._midway = not whole
+        return self._cut(at + 1 if whole else at_most), whole
+
+    def _end_of_raw(self, last: bytes, start: int) -> int:
+        """Index of the last byte of the answer in the buffer, -2 when it has not ended."""
+        if self.has_end:
+            return len(self._buffer) - 1 if self._ended else -2
+        at = self._buffer.find(last, start)
+        return at if at >= 0 else len(self._buffer) - 1 if self._ended else -2
+
+    def _raw_block(self, deadline: float, last: bytes) -> int:
+        """Bytes of the block that the next answer begins with, terminator left out; 0 for none."""
+        buffer = self._buffer
+        while True:
+            try:
+                span = block_span(buffer)
+            except ValueError:
+                return 0
+            if span is not None:
+                break
+            if self._ended:
+                return 0
+            self._fill(deadline)
+        start, length = span
+        if length > MAX_ANSWER:
+            self._too_long(length)
+        try:
+            if length == INDEFINITE:
+                self._fill_indefinite(start, deadline)
+                return len(buffer) - len(last) * buffer.endswith(last)
+            while len(buffer) < start + length and not self._ended:
+                self._fill(deadline)
+        except LinkTimeoutError:
+            self._ledger.lost_track("a block came in part")
+            raise
+        return min(start + length, len(buffer))
 
     # -- settling ---------------------------------------------------------------------------------
 

@@ -47,7 +47,9 @@ class Link(ABC):
         """How often the channel was made new."""
 
     @abstractmethod
-    def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:
+    def write(
+        self, command: str | bytes, *, timeout_s: float | None = None, end: bytes | None = None
+    ) -> None:
         """Send one command and its terminator.
 
         A command without a question never waits for a reader. One with a question (``*IDN?``) waits
@@ -58,6 +60,7 @@ class Link(ABC):
         Args:
             command: text without line ends inside, or bytes (sent as they are).
             timeout_s: total deadline, by default :attr:`timeout_s`.
+            end: sent after it instead of the link's own terminator.
 
         Raises:
             LinkTimeoutError: the instrument did not take it in time.
@@ -118,8 +121,31 @@ class Link(ABC):
         """The next answer as the payload of a block. Raises: as :meth:`query_block`."""
 
     @abstractmethod
+    def read_raw(
+        self, *, at_most: int = 16 << 20, stop: bytes | None = None, timeout_s: float | None = None
+    ) -> tuple[bytes, bool]:
+        """The next answer as it came, with block headers and terminator.
+
+        On a channel with END it is what came before END. Without END (raw socket, serial) it is a
+        line, or a block and what follows it up to the terminator; a block without a terminator
+        ends with 250 ms of silence.
+
+        Args:
+            at_most: bytes after which an answer that is no block is cut; read again for its rest.
+            stop: the byte a line ends with, by default the last of the link's terminator.
+            timeout_s: total deadline, by default :attr:`timeout_s`.
+
+        Returns:
+            The bytes, and whether the answer ended with them.
+
+        Raises: as :meth:`read_block`; only an answer over the limit is an AnswerError.
+        """
+
+    @abstractmethod
     def interrupt(self) -> bool:
         """Stop what the instrument is doing: device clear, where the interface has one.
+
+        What was asked before is no answer to what is asked after it.
 
         Returns:
             True when a device clear was sent, False where the interface knows none; then only

@@ -219,9 +219,11 @@ class KeptLink(Link):
     def reopened(self) -> int:
         return int(self._call("info")["reopened"])
 
-    def write(self, command: str | bytes, *, timeout_s: float | None = None) -> None:
+    def write(
+        self, command: str | bytes, *, timeout_s: float | None = None, end: bytes | None = None
+    ) -> None:
         seconds = self._seconds(timeout_s)
-        self._call("write", command, seconds, timeout_s=seconds)
+        self._call("write", command, seconds, end, timeout_s=seconds)
 
     def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
         seconds = self._seconds(timeout_s)
@@ -248,6 +250,13 @@ class KeptLink(Link):
         seconds = self._seconds(timeout_s)
         data: bytes = self._call("read_block", seconds, timeout_s=seconds)
         return data
+
+    def read_raw(
+        self, *, at_most: int = 16 << 20, stop: bytes | None = None, timeout_s: float | None = None
+    ) -> tuple[bytes, bool]:
+        seconds = self._seconds(timeout_s)
+        data, ended = self._call("read_raw", seconds, at_most, stop, timeout_s=seconds)
+        return data, ended
 
     def interrupt(self) -> bool:
         return bool(self._call("interrupt"))

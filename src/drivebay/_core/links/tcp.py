@@ -202,6 +202,7 @@ class TcpLink(DirectLink):
             message = command.encode() + b"\n"
             deadline = self._clock() + wait_s
             self._asking = command
+            self._midway = False
             sent = self._send_now(writer, message, deadline)
             if sent < len(message):
                 self._unsent(message, sent)

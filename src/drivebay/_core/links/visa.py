@@ -27,8 +27,14 @@ _T = TypeVar("_T")
 
 
 def library_name(visa_library: str | None) -> str:
-    """The VISA library to use: the one named, else PYVISA_LIBRARY, else pyvisa-py."""
-    return visa_library or os.environ.get("PYVISA_LIBRARY") or DEFAULT_LIBRARY
+    """The VISA library to use: the one named, else PYVISA_LIBRARY, else pyvisa-py.
+
+    Never our own backend, which stands on these links: it would wait for itself.
+    """
+    for name in (visa_library, os.environ.get("PYVISA_LIBRARY")):
+        if name and not name.endswith("@drivebay"):
+            return name
+    return DEFAULT_LIBRARY
 
 
 class VisaLink(DirectLink):
@@ -57,6 +63,7 @@ class VisaLink(DirectLink):
             clock=clock,
         )
         self.supports_binary = resource.interface != "serial"
+        self.has_end = resource.interface in {"tcpip", "usb", "gpib"}
         self.visa_library = library_name(visa_library)
         self._device = resource.device
         self._baud_rate = baud_rate
@@ -236,7 +243,7 @@ class VisaLink(DirectLink):
         if self._gone:
             raise self._lost()
         if port is None or not port.clears:
-            return False
+            return super().interrupt()
         with self._errors_of("during a device clear"):
             sent = self._clear(self._deadline(None))
         if sent:
