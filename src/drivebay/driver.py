@@ -36,7 +36,7 @@ from drivebay._core.errors import (
     MethodError,
     ParameterError,
 )
-from drivebay._core.keeper import open_link
+from drivebay._core.keeper import list_resources, open_link
 from drivebay._core.links import Link
 from drivebay._core.methods import (
     STANDARD,
@@ -75,6 +75,7 @@ __all__ = [
     "Streaming",
     "driver_plugin",
     "fields",
+    "list_resources",
     "method",
     "open_link",
     "parse_quantity",

@@ -12,6 +12,7 @@ import os
 import weakref
 from typing import Final
 
+from drivebay._core import links
 from drivebay._core.errors import LeaseError
 from drivebay._core.keeper.client import (
     KeeperClient,
@@ -36,6 +37,7 @@ __all__ = [
     "SessionLink",
     "end_keeper",
     "lend",
+    "list_resources",
     "open_link",
     "open_session",
     "run_safe_state",
@@ -111,6 +113,26 @@ def open_link(
     except BaseException:
         session.close()
         raise
+
+
+def list_resources(*, timeout_s: float = 5.0, network: bool = True) -> list[str]:
+    """Addresses of the instruments that can be found and opened from here, sorted.
+
+    In the process of a driver that is the instrument the driver was lent. With pyvisa-py a search
+    of the network sends broadcasts (VXI-11 port mapper) and mDNS queries and takes 2 to 3 s.
+
+    Args:
+        timeout_s: longest time to wait.
+        network: False asks the machine's own ports only (serial, USB, GPIB); nothing is sent.
+
+    Raises:
+        LinkTimeoutError: the search did not end in time.
+        LinkOpenError: the VISA library cannot be used.
+    """
+    granted = os.environ.get(GRANT_VARIABLE)
+    if granted:
+        return [str(json.loads(granted)["resource"])]
+    return links.list_resources(timeout_s=timeout_s, network=network)
 
 
 def _lent(resource: str, granted: str) -> Link:
