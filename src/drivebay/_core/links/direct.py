@@ -634,6 +634,8 @@ class DirectLink(Link):
         self._cut(len(buffer))
         self._ledger.reset()
         self._skip_end = False
+        if self._waiting():
+            self._discard(deadline)
         return True
 
     def _drained(self, deadline: float) -> bool:
@@ -710,6 +712,8 @@ class DirectLink(Link):
             return False
         if not self.identity_check(self.identity, now):
             self._lose(f"was reopened and {now!r} answers where {self.identity!r} was")
+        if self._buffer or self._waiting():
+            self._discard(deadline)  # said twice
         return True
 
     def _asked_identity(self, deadline: float) -> str:

@@ -198,6 +198,7 @@ class TcpLink(DirectLink):
             or not self._writes.acquire(False)
         ):
             return None
+        self._heeded = self._give_ups
         try:
             message = command.encode() + b"\n"
             deadline = self._clock() + wait_s
@@ -210,7 +211,6 @@ class TcpLink(DirectLink):
             self._record("w", message)
         finally:
             self._writes.release()
-        self._heeded = self._give_ups
         raw = self._await(deadline)
         if raw.find(b"\n") == len(raw) - 1 and raw:  # as nearly always
             self._record("r", raw)
