@@ -23,7 +23,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -39,8 +39,12 @@ MAX_TAIL: Final = 256 << 20
 GREETING_S: Final = 20.0
 
 _HEAD: Final = struct.Struct("<II")
-_READ: Final = 1 << 16
+_READ: Final = 1 << 14
 _PIPE_BYTES: Final = 1 << 20
+_GATHERED: Final = 1 << 15
+"""Tails up to this go out in one system call with their head. A longer one is written on its own:
+behind a head every page of it is copied in two pieces, which costs four times as much (measured on
+Linux 6.18: 369 us instead of 94 us for 1 MiB)."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Raw bytes of a tail; a memoryview must be of bytes (``cast("B")``)."""
@@ -59,16 +63,28 @@ class Channel:
         read_fd: where frames come from.
         write_fd: where frames go to.
         peer: who is at the other end, for messages.
+        room: makes the writable buffers that long tails are read into.
+        patient: every receive waits for ever, so none needs to ask first whether it must wait.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, *, peer: str = "peer") -> None:
+    def __init__(
+        self,
+        read_fd: int,
+        write_fd: int,
+        *,
+        peer: str = "peer",
+        room: Callable[[int], Any] = bytearray,
+        patient: bool = False,
+    ) -> None:
         self.peer = peer
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._buffer = bytearray()
+        self._room = room
+        self._patient = patient
         self._sending = threading.Lock()
         self._closed = False
-        os.set_blocking(read_fd, False)
+        os.set_blocking(read_fd, patient)
         os.set_blocking(write_fd, False)
         self._readable = select.poll()
         self._readable.register(read_fd, select.POLLIN)
@@ -111,7 +127,7 @@ class Channel:
         self, body: bytes, tail: Sequence[Buffer] = (), *, timeout_s: float | None = 30.0
     ) -> None:
         """Send one frame whose body is msgpack already. Raises: as :meth:`send`."""
-        length = sum(len(part) for part in tail)
+        length = sum(map(len, tail)) if tail else 0
         if len(body) > MAX_BODY or length > MAX_TAIL:
             raise ProtocolError(
                 f"a message of {len(body) + length:,} bytes to {self.peer}, limit {MAX_BODY:,} and"
@@ -123,7 +139,7 @@ class Channel:
                 raise BrokenPipeError(f"the channel to {self.peer} is closed")
             # As nearly always: it fits into the pipe at once.
             try:
-                if tail:
+                if 0 < length <= _GATHERED:
                     sent = os.writev(self._write_fd, [data, *tail])
                 else:
                     sent = os.write(self._write_fd, data)
@@ -189,7 +205,8 @@ class Channel:
         return body, self._tail(stop, tail_length, deadline)
 
     def _fill(self, deadline: float | None) -> None:
-        self._wait(deadline)
+        if not self._patient:
+            self._wait(deadline)
         try:
             chunk = os.read(self._read_fd, _READ)
         except BlockingIOError:
@@ -209,7 +226,7 @@ class Channel:
 
     def _tail(self, start: int, length: int, deadline: float | None) -> memoryview:
         """Read the raw bytes straight to where they stay."""
-        tail = memoryview(bytearray(length))
+        tail = memoryview(self._room(length))
         here = self._buffer[start : start + length]
         tail[: len(here)] = here
         done = len(here)

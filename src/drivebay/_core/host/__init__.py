@@ -9,7 +9,7 @@ Nothing of the owner's side imports plugin code or what runs it.
 from __future__ import annotations
 
 from drivebay._core.host.client import Connected, Exit, Host, Loaded, spec_of_plain
-from drivebay._core.host.nursery import interpreters, nursery, zygote
+from drivebay._core.host.nursery import best_nursery, interpreters, zygote
 from drivebay._core.host.settings import Limits
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "Host",
     "Limits",
     "Loaded",
+    "best_nursery",
     "interpreters",
-    "nursery",
     "spec_of_plain",
     "zygote",
 ]

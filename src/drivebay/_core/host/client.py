@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -36,7 +37,7 @@ from drivebay._core.errors import (
 )
 from drivebay._core.host import crossing
 from drivebay._core.host.life import Life, Watch
-from drivebay._core.host.nursery import Nursery, abandon_in_fork, nursery
+from drivebay._core.host.nursery import Nursery, abandon_in_fork, best_nursery
 from drivebay._core.host.output import Output
 from drivebay._core.host.settings import (
     DUMP_SIGNAL,
@@ -185,7 +186,7 @@ class Host:
             DriverCrashedError: it ended at once.
         """
         host = cls(name, version, limits or Limits(), on_output, on_log, on_death)
-        host._start(starter or nursery())
+        host._start(starter or best_nursery())
         return host
 
     # -- start and end -----------------------------------------------------------------------------
@@ -208,7 +209,7 @@ class Host:
             their_control.close()
             for fd in (*theirs, their_output):
                 os.close(fd)
-        self._channel = wire.Channel(*ours, peer=f"the host of {self.name}")
+        self._channel = wire.Channel(*ours, peer=f"the host of {self.name}", room=_room)
         self._control, self._output_fd = control, output
         control.setblocking(False)
         os.set_blocking(output, False)
@@ -628,7 +629,7 @@ class Host:
             f"{self._title()}: its process {ended}{during}",
             plugin=self.name,
             resource=self.resource,
-            traceback=self._trace,
+            traceback=self._trace or (self.output.text if what == "start" else ""),
             version=self.version,
             method=what,
             signal=ended.signal,
@@ -705,6 +706,12 @@ def _name_of(verb: str, arguments: Sequence[Any]) -> str:
 
 _SIGNALS: Final = frozenset(int(number) for number in signal.Signals)
 _CONTROL_KIND: Final = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
+
+
+def _room(length: int) -> Any:
+    """A buffer for arrays; numpy's are not filled with zeros before they are read into."""
+    numpy = sys.modules.get("numpy")
+    return bytearray(length) if numpy is None else numpy.empty(length, numpy.uint8)
 
 
 def _anonymous_file() -> int:

@@ -354,7 +354,7 @@ def interpreters() -> Interpreters:
         return _own.interpreters
 
 
-def nursery() -> Nursery:
+def best_nursery() -> Nursery:
     """Return the best way of starting a host here."""
     if not _own.no_zygote:
         try:

@@ -45,7 +45,7 @@ def serve(calls: int, answers: int, control: int, crash: int) -> None:
         control: the socket for everything else.
         crash: file that tracebacks of the dying are written to.
     """
-    channel = wire.Channel(calls, answers, peer="the owner")
+    channel = wire.Channel(calls, answers, peer="the owner", patient=True)
     settings = _greet(channel)
     apply(settings)
     faulthandler.enable(crash, all_threads=True)
