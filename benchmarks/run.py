@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import engine
+import hosts
 import reloading
 import sessions
 import sweep
@@ -62,7 +63,7 @@ def machine() -> str:
 
 BENCHMARKS = {
     benchmark.__name__: benchmark
-    for benchmark in (*engine.ALL, *reloading.ALL, *sweep.ALL, *sessions.ALL)
+    for benchmark in (*engine.ALL, *reloading.ALL, *sweep.ALL, *sessions.ALL, *hosts.ALL)
 }
 
 

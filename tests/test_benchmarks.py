@@ -28,12 +28,15 @@ NAMES = [
     "query",
     "opening",
     "many",
+    "host_calls",
+    "host_starts",
 ]
 # What a row calls a peer, and the package that must be there to measure it.
 PEERS = {
     "discovery": {"npe2": "npe2", "stevedore": "stevedore"},
     "validation": {"jsonschema": "jsonschema"},
     "reloading": {"watchfiles": "watchfiles"},
+    "host_calls": {"Pyro5": "Pyro5"},
     "fast_sweep": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
 }
 

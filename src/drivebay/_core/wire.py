@@ -188,8 +188,12 @@ class Channel:
 
     def receive_body(self, timeout_s: float | None = None) -> tuple[bytes, memoryview]:
         """Return the next frame with its body still msgpack. Raises: as :meth:`receive_whole`."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         buffer = self._buffer
+        if not buffer:
+            body = self._at_once(timeout_s)
+            if body is not None:
+                return body, _NO_TAIL
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while len(buffer) < _HEAD.size:
             self._fill(deadline)
         body_length, tail_length = _HEAD.unpack_from(buffer)
@@ -204,24 +208,38 @@ class Channel:
             return body, _NO_TAIL
         return body, self._tail(stop, tail_length, deadline)
 
+    def _at_once(self, timeout_s: float | None) -> bytes | None:
+        """As nearly always: one read brings one whole frame without a tail; else it is kept."""
+        chunk = self._read(timeout_s)
+        if len(chunk) >= _HEAD.size:
+            body_length, tail_length = _HEAD.unpack_from(chunk)
+            if not tail_length and len(chunk) == _HEAD.size + body_length:
+                return chunk[_HEAD.size :]
+        self._buffer += chunk
+        return None
+
     def _fill(self, deadline: float | None) -> None:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        self._buffer += self._read(left)
+
+    def _read(self, timeout_s: float | None) -> bytes:
+        """Wait for bytes and return them; empty when there were none after all."""
         if not self._patient:
-            self._wait(deadline)
+            self._wait(timeout_s)
         try:
             chunk = os.read(self._read_fd, _READ)
         except BlockingIOError:
-            return
+            return b""
         except OSError as exc:
             raise EOFError(f"{self.peer} is gone ({exc.strerror})") from exc
         if not chunk:
             raise EOFError(f"{self.peer} is gone")
-        self._buffer += chunk
+        return chunk
 
-    def _wait(self, deadline: float | None) -> None:
-        left_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+    def _wait(self, timeout_s: float | None) -> None:
         if self._closed:
             raise EOFError(f"the channel to {self.peer} is closed")
-        if not self._readable.poll(left_ms):
+        if not self._readable.poll(None if timeout_s is None else timeout_s * 1000):
             raise TimeoutError(f"{self.peer} did not answer in time")
 
     def _tail(self, start: int, length: int, deadline: float | None) -> memoryview:
@@ -235,7 +253,8 @@ class Channel:
                 count = os.readv(self._read_fd, [tail[done:]])
             except BlockingIOError:
                 # A frame that has begun is waited for: to give it up would lose its place.
-                self._wait(None if deadline is None else deadline + GREETING_S)
+                left = None if deadline is None else deadline - time.monotonic() + GREETING_S
+                self._wait(left if left is None else max(0.0, left))
                 continue
             except OSError as exc:
                 raise EOFError(f"{self.peer} is gone ({exc.strerror})") from exc
