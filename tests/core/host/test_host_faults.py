@@ -185,6 +185,31 @@ def test_control_a_driver_that_says_how_long_it_waits_is_waited_for(hosted):
     assert host.call("wait") == 1
 
 
+def test_control_a_sleep_of_up_to_a_minute_is_waited_for(hosted):
+    host = hosted(
+        "def wait(self):\n    import time\n    time.sleep(1.2)\n    return 1", limits=SHORT
+    )
+
+    assert host.call("wait") == 1
+
+
+def test_a_listener_that_takes_its_time_does_not_make_others_hang(hosted):
+    first, second = threading.Event(), threading.Event()
+
+    def listen(line: str) -> None:
+        first.set()
+        second.wait(20)
+
+    talker = hosted("def speak(self): print('x')", on_output=listen, limits=SHORT)
+    worker = hosted("def wait(self):\n    self.sleep(1.5)\n    return 1", limits=SHORT)
+
+    talker.call("speak")
+    assert first.wait(20)
+
+    assert worker.call("wait") == 1
+    second.set()
+
+
 def test_control_a_driver_that_computes_and_shows_it_is_waited_for(hosted):
     host = hosted(
         """

@@ -145,6 +145,7 @@ class Host:
         self._on_death = on_death
         self._turn = threading.Lock()
         self._reading = threading.Lock()
+        self._hearing = threading.Lock()
         self._crash_lock = threading.Lock()
         self._aside_lock = threading.Lock()
         self._number = 0
@@ -178,7 +179,7 @@ class Host:
             on_output: is given each line it prints; by default they are logged.
             on_log: is given name, level and text of its log records; by default they are logged
                 under their own names.
-            on_death: is told when it ends, on a thread that must not be kept waiting.
+            on_death: is told when it ends, in a thread of its own.
             starter: where it comes from, by default the best there is.
 
         Raises:
@@ -284,16 +285,21 @@ class Host:
             done.set()
         self._gone.set()
         if self._on_death is not None:
-            self._on_death(self._exit)
+            # In a thread of its own: the others must be heard while somebody makes safe.
+            name = f"drivebay-end-{self.pid}"
+            threading.Thread(
+                target=self._on_death, args=(self._exit,), name=name, daemon=True
+            ).start()
 
     def _drain(self) -> None:
-        self._hear()
-        self._hear_output()
-        self.output.finish()
-        for fd in self._open_fds:
-            self._monitor.close(fd)
-        self._control.detach()
-        self._open_fds = []
+        with self._hearing:
+            self._hear_control()
+            self._hear_output()
+            self.output.finish()
+            for fd in self._open_fds:
+                self._monitor.close(fd)
+            self._control.detach()
+            self._open_fds = []
         with self._crash_lock:
             self._trace = self._crash_text()
             os.close(self._crash)
@@ -314,10 +320,18 @@ class Host:
 
     # -- what it says unasked ----------------------------------------------------------------------
 
-    def _hear(self) -> None:
-        if not self._open_fds:
-            return
-        while True:
+    def _hear(self) -> bool:
+        """Take what it said; False if another thread is at it."""
+        if not self._hearing.acquire(False):
+            return False
+        try:
+            self._hear_control()
+        finally:
+            self._hearing.release()
+        return True
+
+    def _hear_control(self) -> None:
+        while self._open_fds:
             try:
                 data = self._control.recv(_PACKET)
             except OSError:  # nothing more for now, or it is gone: its end is told by others
@@ -546,8 +560,8 @@ class Host:
 
     def _look(self, watch: Watch, what: str) -> None:
         """Nothing came for a while: is it dead, or does it hang?"""
-        silent_s = watch.silent_s()
-        if silent_s:
+        # Before it is judged, what it said is heard: the monitor may be kept busy by a listener.
+        if watch.silent_s() and self._hear() and (silent_s := watch.silent_s()):
             raise self._hang(what, silent_s)
         if self._gone.is_set():
             # Its pipe is open, so somebody it started has it: nothing will come any more.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 _log = logging.getLogger("drivebay.host")
 
-Listener = Callable[[], None]
+Listener = Callable[[], object]
 
 
 class Monitor:
