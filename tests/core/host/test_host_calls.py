@@ -444,6 +444,16 @@ def test_a_host_sees_the_world_as_its_owner_does_now(hosted, monkeypatch, tmp_pa
     assert host.call("look") == ["7", str(tmp_path), 42]
 
 
+def test_an_environment_with_bytes_that_are_no_text_keeps_no_host_from_starting(
+    hosted, monkeypatch
+):
+    monkeypatch.setenv("ACME_BYTES", "\udcff")
+
+    host = hosted("def look(self):\n    import os\n    return 'ACME_BYTES' in os.environ")
+
+    assert host.call("look") is False
+
+
 def test_two_hosts_draw_different_random_numbers(hosted):
     source = """
         def draw(self):

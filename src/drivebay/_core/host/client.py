@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -36,6 +36,7 @@ from drivebay._core.errors import (
     ProtocolError,
 )
 from drivebay._core.host import crossing
+from drivebay._core.host.facts import Connected, Exit, Loaded
 from drivebay._core.host.life import Life, Watch
 from drivebay._core.host.nursery import Nursery, abandon_in_fork, best_nursery
 from drivebay._core.host.output import Output
@@ -46,7 +47,6 @@ from drivebay._core.host.settings import (
     settings_of_owner,
 )
 from drivebay._core.manifest import PluginMetadata, metadata_to_plain
-from drivebay._core.methods import STANDARD, Column, MethodSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,66 +60,11 @@ _DONE, _FAILED = 0, 1
 _START_S: Final = 60.0
 _END_S: Final = 5.0
 _LOOK_S: Final = 0.1
+_HUNG_GRACE_S: Final = 1.0
+"""With 5 s of silence, a second until it is noticed and the dump: over within eight seconds."""
+
 _PACKET: Final = 1 << 16
 _DUMP_BYTES: Final = 64_000
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """What is known of a plugin once its code was imported.
-
-    Attributes:
-        sha256: hash of its files.
-        files: relative path -> SHA-256.
-        class_name: qualified name of the driver class.
-        module: module it was imported as, in the host.
-        scpi: whether it derives from ``ScpiDriver``.
-        resumable: whether it has ``export_state`` and ``resume``.
-        methods: name -> definition as plain data; empty for a seed-style driver, which tells it
-            only when it is connected.
-        drift: where ``@driver_plugin`` contradicts the manifest.
-        seconds: how long the import took.
-    """
-
-    sha256: str
-    files: dict[str, str]
-    class_name: str
-    module: str
-    scpi: bool
-    resumable: bool
-    methods: dict[str, Any]
-    drift: tuple[str, ...]
-    seconds: float
-
-
-class Connected(msgspec.Struct, frozen=True):
-    """What a driver says once it is connected: who the instrument is, and its methods."""
-
-    identity: dict[str, str]
-    methods: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Exit:
-    """How a host ended.
-
-    Attributes:
-        code: exit code, None when a signal ended it or nobody could tell.
-        signal: name of the signal, empty when none did.
-        limit: the limit it went past, empty when none.
-    """
-
-    code: int | None = None
-    signal: str = ""
-    limit: str = ""
-
-    def __str__(self) -> str:
-        if self.limit:
-            return f"was ended for its use of {self.limit}"
-        if self.signal:
-            return f"was ended by {self.signal}"
-        if self.code is None:
-            return "ended together with the process that forks drivers"
-        return f"exited with status {self.code}"
 
 
 class Host:
@@ -265,11 +210,11 @@ class Host:
         """Wait until it has ended; whether it has."""
         return self._gone.wait(timeout_s)
 
-    def _end_now(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            self._child.signal(number)
-            if self._gone.wait(GRACE_S):
-                return
+    def _end_now(self, grace_s: float = GRACE_S) -> None:
+        self._child.signal(signal.SIGTERM)
+        if not self._gone.wait(grace_s):
+            self._child.signal(signal.SIGKILL)
+            self._gone.wait(_END_S)
 
     def _ended(self) -> None:
         """On the monitor's thread: it has ended; hear what it still said, then tell."""
@@ -659,7 +604,7 @@ class Host:
         with self._crash_lock:
             trace = self._crash_text() if self._crash >= 0 else self._trace
         self._hung = self._hung_error(what, waited_s, trace)
-        self._end_now()
+        self._end_now(_HUNG_GRACE_S)
         return self._hung
 
     def _hung_error(self, what: str, waited_s: float, trace: str) -> DriverHungError | LoadError:
@@ -699,27 +644,13 @@ class Host:
         return os.pread(self._crash, _DUMP_BYTES, 0).decode("utf-8", "replace")
 
 
-def spec_of_plain(plain: Mapping[str, Any]) -> MethodSpec:
-    """Return a method's definition from what a host told, without parameters of its own."""
-    name = str(plain["name"])
-    if plain["standard"] and name in STANDARD:
-        return STANDARD[name]
-    columns = plain["columns"]
-    return MethodSpec(
-        name,
-        str(plain["title"]),
-        None,
-        None if columns is None else tuple(msgspec.convert(c, Column) for c in columns),
-        str(plain["help"]),
-    )
-
-
 def _name_of(verb: str, arguments: Sequence[Any]) -> str:
     return str(arguments[0]) if verb in {"call", "stream", "validate"} and arguments else verb
 
 
 _SIGNALS: Final = frozenset(int(number) for number in signal.Signals)
-_CONTROL_KIND: Final = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
+# Whole messages, so that one for which there is no room is left out and the next one is not torn.
+_CONTROL_KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 
 
 def _room(length: int) -> Any:

@@ -81,20 +81,30 @@ def settings_of_owner(plugin: str, version: str, limits: Limits) -> Settings:
         folder = os.getcwd()
     except OSError:  # somebody removed it
         folder = "/"
+    folder = folder if _is_text(folder) else "/"
     return Settings(
         plugin,
         version,
         limits,
         search_path(),
         folder,
-        {**os.environ, **ENVIRONMENT},
+        {k: v for k, v in {**os.environ, **ENVIRONMENT}.items() if _is_text(k + v)},
         logging.getLogger().getEffectiveLevel(),
     )
 
 
 def search_path() -> list[str]:
     """Return where this process finds modules, in a form that holds in another one."""
-    return [os.path.abspath(entry) for entry in sys.path]
+    return [path for entry in sys.path if _is_text(path := os.path.abspath(entry))]
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be sent: not if it holds bytes that are no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def apply(settings: Settings) -> None:
