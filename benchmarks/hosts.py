@@ -165,8 +165,8 @@ def _pyro(work: Path) -> Iterator[tuple[Call, int] | None]:
 @contextlib.contextmanager
 def _host(work: Path, starter: Any = None) -> Iterator[Any]:
     """A driver in a host, loaded and made."""
-    from drivebay._core.host import Host
-    from drivebay._core.loader import LoadPlan
+    from drivebay._core.host import Code, Host
+    from drivebay._core.loader import LoadPlan, read_files
     from drivebay._core.manifest import PluginMetadata
 
     folder = work / "bench_host"
@@ -178,7 +178,7 @@ def _host(work: Path, starter: Any = None) -> Iterator[Any]:
     metadata = PluginMetadata("bench_host", "1.0", "", "", driver_class="driver.Driver")
     host = Host.start("bench_host", "1.0", starter=starter)
     try:
-        host.load(plan, metadata)
+        host.load(Code(plan, metadata, read_files(plan)))
         host.create("SIM::1", {})
         yield host
     finally:

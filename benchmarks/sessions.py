@@ -148,7 +148,7 @@ def opening(work: Path, quick: bool) -> list[Row]:
         Row(
             "open an instrument with an isolated driver, from the warm zygote",
             seconds(result.median_s("process")),
-            f"inline, so the instrument's own time and the lease: {seconds(result.median_s('inline'))}",
+            f"inline, the lease and the instrument's time: {seconds(result.median_s('inline'))}",
             f"+{seconds(added)}",
             "<= +15 ms (aim 5)",
             added <= 15e-3,
@@ -206,8 +206,8 @@ def many(work: Path, quick: bool) -> list[Row]:
     private_mb = statistics.median(memory) / 1e6
     return [
         Row(
-            f"{count} sessions open at once on {os.cpu_count()} cores, each asked 50 times a second",
-            f"p99 of a query {seconds(p99_s)}; all outputs off and verified in {seconds(all_off_s)}",
+            f"{count} sessions open at once on {os.cpu_count()} cores, each asked 50 times/s",
+            f"p99 of a query {seconds(p99_s)}; all outputs off, verified, {seconds(all_off_s)}",
             f"opening the last ones {seconds(statistics.median(opened[-tenth:]))}, the first ones "
             f"{seconds(statistics.median(opened[1 : 1 + tenth]))}",
             f"the last sessions cost {growth:.2f}x the first",

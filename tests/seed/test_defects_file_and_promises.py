@@ -246,7 +246,7 @@ def imports_of(path: Path) -> Iterator[str]:
             names = [node.module]
         for name in names:
             head = name.partition(".")[0]
-            if head not in sys.stdlib_module_names and head != "drivebay":
+            if head not in sys.stdlib_module_names | {"drivebay", "pyvisa_drivebay"}:
                 yield head
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import SOAK, Log, Simulator, Wire
 
 from drivebay import Bay
+from lab import SOAK, Log, Simulator, Wire
 
 _figures: dict[str, str] = {}
 

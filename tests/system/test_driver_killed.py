@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lab import SOAK, Process, Reading, milliseconds, off_after
-from phases import PHASES, SHORT, SWEEP, Moment, moments, phase_in
 
 from drivebay import DriverCrashedError
+from lab import SOAK, Process, Reading, milliseconds, off_after
+from phases import PHASES, SHORT, SWEEP, Moment, moments, phase_in
 
 OFF_S = 1.0
 pytestmark = pytest.mark.slow

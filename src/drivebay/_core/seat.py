@@ -10,6 +10,7 @@ import contextlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from drivebay._core.contract import InstrumentDriver, Resumable, ScpiDriver
@@ -23,11 +24,11 @@ from drivebay._core.errors import (
     DrivebayError,
     DriverError,
     LinkOpenError,
+    LoadError,
     MethodError,
-    PluginStateError,
 )
-from drivebay._core.host import Exit, Host, Limits, spec_of_plain
-from drivebay._core.loader import Generation, describe_failure, next_number
+from drivebay._core.host import Code, Exit, Host, Limits, spec_of_plain
+from drivebay._core.loader import Generation, describe_failure, next_number, read_files
 
 if TYPE_CHECKING:
     from drivebay._core.keeper import KeptSession
@@ -224,7 +225,7 @@ class HostSeat(Seat):
             raise
         try:
             self.pid = self._host.pid
-            loaded = self._host.load(_pinned(generation), metadata, _needs(generation), kept=grant)
+            loaded = self._host.load(_code(generation), _needs(generation), kept=grant)
             self._resumable = loaded.resumable
             link = {"kept": grant} if loaded.scpi else None
             self.takes_link = loaded.scpi
@@ -291,35 +292,26 @@ def stage_in_host(
         LoadError: the code cannot be read, imported or used, or ended the process.
     """
     number = next_number()
+    try:
+        files = read_files(plan)
+    except OSError as exc:
+        raise LoadError(f"{exc.filename}: {exc.strerror}", plugin=plan.name) from exc
+    new = Generation(number, "", None, files, 0.0, plan, metadata, dict(uses))
     host = Host.start(metadata.name, metadata.version, on_output=_teller(metadata.name))
     try:
-        needed = Generation(number, "", None, "", {}, 0.0, plan, metadata, dict(uses))
-        loaded = host.load(plan, metadata, _needs(needed))
+        loaded = host.load(_code(new), _needs(new))
     finally:
         host.close()
-    return Generation(
-        number,
-        "",
-        None,
-        loaded.sha256,
-        loaded.files,
-        loaded.seconds,
-        plan,
-        metadata,
-        dict(uses),
-        tuple(loaded.drift),
-    )
+    return replace(new, seconds=loaded.seconds, drift=loaded.drift)
 
 
-def _pinned(generation: Generation) -> LoadPlan:
-    """The plan, bound to the very bytes that were verified."""
-    from dataclasses import replace
-
-    return replace(generation.plan, sha256=generation.sha256)
+def _code(generation: Generation) -> Code:
+    """What a host needs to run exactly the bytes of a generation, whatever is on disk now."""
+    return Code(generation.plan, generation.metadata, generation.files)
 
 
-def _needs(generation: Generation) -> list[tuple[LoadPlan, PluginMetadata]]:
-    return [(each.plan, each.metadata) for each in generation.needs()]
+def _needs(generation: Generation) -> list[Code]:
+    return [_code(each) for each in generation.needs()]
 
 
 def _teller(name: str) -> Callable[[str], None]:
@@ -329,18 +321,3 @@ def _teller(name: str) -> Callable[[str], None]:
         sys.stderr.write(f"[{name}] {line}\n")
 
     return tell
-
-
-def refuse_if_inline_only(generation: Generation) -> None:
-    """Refuse a plugin that says it can only run inline.
-
-    Raises:
-        PluginStateError: its manifest has ``isolation: inline``.
-    """
-    if generation.metadata.isolation == "inline":
-        name = generation.metadata.name
-        raise PluginStateError(
-            f"{name} declares isolation: inline; open it with isolation='inline'",
-            plugin=name,
-            status="discovered",
-        )

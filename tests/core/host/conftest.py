@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from drivebay._core.host import Host, Limits
-from drivebay._core.loader import LoadPlan
+from drivebay._core.host import Code, Host, Limits
+from drivebay._core.loader import LoadPlan, read_files
 from drivebay._core.manifest import PluginMetadata
 
 HOSTED = """\
@@ -38,9 +38,14 @@ def _plan_of(folder: Path) -> tuple[LoadPlan, PluginMetadata]:
     return plan, metadata
 
 
+def _code_of(folder: Path) -> Code:
+    plan, metadata = _plan_of(folder)
+    return Code(plan, metadata, read_files(plan))
+
+
 @pytest.fixture
-def plan_of() -> Callable[[Path], tuple[LoadPlan, PluginMetadata]]:
-    return _plan_of
+def code_of() -> Callable[[Path], Code]:
+    return _code_of
 
 
 @pytest.fixture
@@ -69,11 +74,10 @@ def hosted(tmp_path: Path, write_plugin: Callable[..., Path]) -> Iterator[Callab
             version="2.1.0",
             supported_methods=list(methods) or ["answer"] if whole else list(methods),
         )
-        plan, metadata = _plan_of(folder)
         host = Host.start("acme", "2.1.0", limits=limits, **options)
         hosts.append(host)
         if steps > 1:
-            host.load(plan, metadata)
+            host.load(_code_of(folder))
         if steps > 2:
             host.create("SIM::1", {"speed": 3})
         return host

@@ -25,16 +25,26 @@ SWEEP = """
 """
 
 
-def test_a_driver_is_loaded_in_another_process_and_says_what_it_is(hosted, plan_of, tmp_path):
+def test_a_driver_is_loaded_in_another_process_and_says_what_it_is(hosted, code_of, tmp_path):
     host = hosted(SWEEP, methods=("iv_sweep",), steps=1)
 
-    loaded = host.load(*plan_of(tmp_path / "plugins0" / "acme"))
+    loaded = host.load(code_of(tmp_path / "plugins0" / "acme"))
 
     assert host.pid != os.getpid()
     assert (loaded.class_name, loaded.scpi, loaded.resumable) == ("Driver", True, False)
-    assert set(loaded.files) == {"driver.py", "plugin.yaml"}
     assert spec_of_plain(loaded.methods["iv_sweep"]) is IV_SWEEP
     assert loaded.methods["iv_sweep"]["fields"][0]["name"] == "start_v"
+
+
+def test_a_host_runs_the_bytes_that_were_read_whatever_is_on_disk_now(hosted, code_of, tmp_path):
+    host = hosted(SWEEP, methods=("iv_sweep",), steps=1)
+    code = code_of(tmp_path / "plugins0" / "acme")
+    (tmp_path / "plugins0" / "acme" / "driver.py").write_text("this is no Python")
+
+    loaded = host.load(code)
+
+    assert loaded.sha256 == code.files.sha256
+    assert loaded.class_name == "Driver"
 
 
 def test_no_plugin_code_runs_in_the_owner(hosted):
@@ -467,11 +477,11 @@ def test_two_hosts_draw_different_random_numbers(hosted):
     assert one[1] != two[1]
 
 
-def test_a_plugin_uses_another_one(plan_of, tmp_path, write_plugin):
-    base = plan_of(
+def test_a_plugin_uses_another_one(code_of, tmp_path, write_plugin):
+    base = code_of(
         write_plugin(tmp_path / "b", "base_smu", driver_source="VOLTS = 5\n" + HOST_BASE)
     )
-    above = plan_of(
+    above = code_of(
         write_plugin(
             tmp_path / "a",
             "above",
@@ -482,7 +492,7 @@ def test_a_plugin_uses_another_one(plan_of, tmp_path, write_plugin):
     )
     host = Host.start("above")
 
-    host.load(*above, [base])
+    host.load(above, [base])
     host.create("SIM::1")
 
     assert host.call("volts") == 5

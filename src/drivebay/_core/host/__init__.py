@@ -9,11 +9,12 @@ come from, ``monitor`` and ``life`` hear and judge. In the process itself ``prog
 from __future__ import annotations
 
 from drivebay._core.host.client import Host
-from drivebay._core.host.facts import Connected, Exit, Loaded, spec_of_plain
+from drivebay._core.host.facts import Code, Connected, Exit, Loaded, spec_of_plain
 from drivebay._core.host.nursery import best_nursery, interpreters, zygote
 from drivebay._core.host.settings import Limits
 
 __all__ = [
+    "Code",
     "Connected",
     "Exit",
     "Host",

@@ -20,7 +20,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -36,7 +35,7 @@ from drivebay._core.errors import (
     ProtocolError,
 )
 from drivebay._core.host import crossing
-from drivebay._core.host.facts import Connected, Exit, Loaded
+from drivebay._core.host.facts import Code, Connected, Exit, Loaded
 from drivebay._core.host.life import Life, Watch
 from drivebay._core.host.nursery import Nursery, abandon_in_fork, best_nursery
 from drivebay._core.host.output import Output
@@ -46,12 +45,9 @@ from drivebay._core.host.settings import (
     Limits,
     settings_of_owner,
 )
-from drivebay._core.manifest import PluginMetadata, metadata_to_plain
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from drivebay._core.loader import LoadPlan
 
     Chunk = dict[str, np.ndarray[Any, Any]]
 
@@ -323,17 +319,15 @@ class Host:
 
     def load(
         self,
-        plan: LoadPlan,
-        metadata: PluginMetadata,
-        uses: Sequence[tuple[LoadPlan, PluginMetadata]] = (),
+        code: Code,
+        uses: Sequence[Code] = (),
         *,
         kept: Mapping[str, Any] | None = None,
     ) -> Loaded:
         """Import the plugin.
 
         Args:
-            plan: where it is.
-            metadata: its manifest.
+            code: the plugin's files and manifest.
             uses: the plugins it imports, each after those it uses itself.
             kept: ``path``, ``token`` and ``resource`` of what a driver is lent that opens its
                 link itself.
@@ -342,8 +336,8 @@ class Host:
             LoadError: the code cannot be imported, is no driver, or is not ready in time.
             DriverCrashedError: it ended the process.
         """
-        others = [(asdict(p), metadata_to_plain(m)) for p, m in uses]
-        arguments = (asdict(plan), metadata_to_plain(metadata), others, self.limits.load_s, kept)
+        others = [each.to_plain() for each in uses]
+        arguments = (code.to_plain(), others, self.limits.load_s, kept)
         return msgspec.convert(self._ask("load", *arguments), Loaded)
 
     def create(

@@ -29,8 +29,14 @@ from drivebay._core.host import crossing
 from drivebay._core.keeper import GRANT_VARIABLE
 from drivebay._core.links import KeptLink, Link, open_direct
 from drivebay._core.links.pulse import PULSE
-from drivebay._core.loader import Generation, LoadPlan, describe_failure, drift, stage_generation
-from drivebay._core.manifest import PluginMetadata, canonical_name, metadata_from_plain
+from drivebay._core.loader import (
+    Files,
+    Generation,
+    LoadPlan,
+    describe_failure,
+    stage_generation,
+)
+from drivebay._core.manifest import canonical_name, metadata_from_plain
 from drivebay._core.methods import STANDARD, MethodSpec, fields, parameter_schema
 
 
@@ -71,9 +77,8 @@ class Driving:
 
     def load(
         self,
-        plan: dict[str, str],
-        metadata: dict[str, Any],
-        uses: Sequence[tuple[dict[str, str], dict[str, Any]]],
+        code: dict[str, Any],
+        uses: Sequence[dict[str, Any]],
         load_s: float,
         kept: dict[str, Any] | None,
     ) -> dict[str, Any]:
@@ -83,26 +88,23 @@ class Driving:
             LoadError: it cannot be imported, or is no driver.
         """
         PULSE.excuse(load_s)
-        self.name = plan["name"]
+        self.name = code["plan"]["name"]
         if kept is not None:
             os.environ[GRANT_VARIABLE] = json.dumps(kept)
         staged: dict[str, Generation] = {}
-        for used_plan, used_metadata in uses:
-            used = metadata_from_plain(used_metadata)
-            staged[canonical_name(used.name)] = _stage(LoadPlan(**used_plan), used, staged)
-        manifest = metadata_from_plain(metadata)
-        generation = self._generation = _stage(LoadPlan(**plan), manifest, staged)
+        for used in uses:
+            staged[canonical_name(used["plan"]["name"])] = _stage(used, staged)
+        generation = self._generation = _stage(code, staged)
         found: Any = generation.driver_class
         specs = found.method_specs() if issubclass(found, ScpiDriver) else {}
         return {
             "sha256": generation.sha256,
-            "files": dict(generation.files),
             "class_name": found.__qualname__,
             "module": found.__module__,
             "scpi": issubclass(found, ScpiDriver),
             "resumable": issubclass(found, Resumable),
             "methods": {name: plain_spec(spec) for name, spec in specs.items()},
-            "drift": list(drift(found, manifest)),
+            "drift": generation.drift,
             "seconds": generation.seconds,
         }
 
@@ -220,12 +222,11 @@ class Driving:
         return error
 
 
-def _stage(
-    plan: LoadPlan, metadata: PluginMetadata, staged: Mapping[str, Generation]
-) -> Generation:
+def _stage(code: Mapping[str, Any], staged: Mapping[str, Generation]) -> Generation:
+    plan, metadata = LoadPlan(**code["plan"]), metadata_from_plain(code["metadata"])
     uses = {key: staged[key] for name in metadata.uses if (key := canonical_name(name)) in staged}
     try:
-        return stage_generation(plan, metadata, uses)
+        return stage_generation(plan, metadata, uses, Files(**code["files"]))
     except KeyboardInterrupt as exc:
         # Nobody can press a key here: it was the plugin.
         trace = "".join(traceback.format_exception(exc))

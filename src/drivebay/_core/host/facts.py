@@ -6,20 +6,53 @@ Plain values; nothing here asks anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from drivebay._core.manifest import PluginMetadata, metadata_to_plain
 from drivebay._core.methods import STANDARD, Column, MethodSpec
+
+if TYPE_CHECKING:
+    from drivebay._core.loader import Files, LoadPlan
+
+
+@dataclass(frozen=True)
+class Code:
+    """A plugin's code as it was read, so that a host runs those very bytes.
+
+    Attributes:
+        plan: where it is.
+        metadata: its manifest.
+        files: what was read there.
+    """
+
+    plan: LoadPlan
+    metadata: PluginMetadata
+    files: Files
+
+    def to_plain(self) -> dict[str, Any]:
+        """As it crosses to a host."""
+        files = self.files
+        return {
+            "plan": asdict(self.plan),
+            "metadata": metadata_to_plain(self.metadata),
+            "files": {
+                "home": files.home,
+                "module": files.module,
+                "sources": dict(files.sources),
+                "sha256": files.sha256,
+                "digests": dict(files.digests),
+            },
+        }
 
 
 class Loaded(msgspec.Struct, frozen=True):
     """What is known of a plugin once its code was imported.
 
     Attributes:
-        sha256: hash of its files.
-        files: relative path -> SHA-256.
+        sha256: hash of the files it was imported from.
         class_name: qualified name of the driver class.
         module: module it was imported as, in the host.
         scpi: whether it derives from ``ScpiDriver``.
@@ -31,7 +64,6 @@ class Loaded(msgspec.Struct, frozen=True):
     """
 
     sha256: str
-    files: dict[str, str]
     class_name: str
     module: str
     scpi: bool

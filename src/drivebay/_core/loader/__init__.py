@@ -5,6 +5,7 @@
 
 from drivebay._core.loader.generation import (
     NAMESPACE,
+    Files,
     Generation,
     LoadPlan,
     Stager,
@@ -13,6 +14,7 @@ from drivebay._core.loader.generation import (
     hash_of,
     next_number,
     plugin_frame,
+    read_files,
     retire,
     stage_generation,
 )
@@ -21,6 +23,7 @@ from drivebay._core.loader.watch import FolderWatch, folder_watch
 
 __all__ = [
     "NAMESPACE",
+    "Files",
     "FolderWatch",
     "Generation",
     "LoadPlan",
@@ -32,6 +35,7 @@ __all__ = [
     "hash_of",
     "next_number",
     "plugin_frame",
+    "read_files",
     "retire",
     "stage_generation",
     "verify_driver",

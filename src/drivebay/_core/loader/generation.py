@@ -26,9 +26,9 @@ import time
 import traceback
 import types
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from drivebay._core.contract import InstrumentDriver
 from drivebay._core.errors import LoadError
@@ -65,6 +65,25 @@ class LoadPlan:
 
 
 @dataclass(frozen=True, eq=False)
+class Files:
+    """The files of a plugin as they were at one moment: what a generation is made from.
+
+    Attributes:
+        home: folder in which its imports resolve.
+        module: dotted name of the driver's module there.
+        sources: relative path -> bytes of every file.
+        sha256: hash of all of them.
+        digests: relative path -> SHA-256.
+    """
+
+    home: str
+    module: str
+    sources: Mapping[str, bytes]
+    sha256: str
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
 class Generation:
     """One loaded version of a plugin's code."""
 
@@ -72,9 +91,8 @@ class Generation:
     package: str
     driver_class: type[InstrumentDriver] | None
     """None when it was loaded and verified in another process."""
-    sha256: str
-    files: Mapping[str, str]
-    """Relative path -> SHA-256 of every file the generation was compiled from."""
+    files: Files
+    """What it was compiled from; the files on disk may have changed since."""
     seconds: float
     plan: LoadPlan
     metadata: PluginMetadata
@@ -84,6 +102,11 @@ class Generation:
     """Where the class and its manifest contradict each other, without being of no use."""
     stage: Stage | None = None
 
+    @property
+    def sha256(self) -> str:
+        """Hash of every file it was compiled from."""
+        return self.files.sha256
+
     def needs(self) -> list[Generation]:
         """Return the generations it imports, each after those it imports itself."""
         found: dict[int, Generation] = {}
@@ -92,20 +115,25 @@ class Generation:
         return list(found.values())
 
 
-Stager = Callable[[LoadPlan, PluginMetadata, Mapping[str, Generation]], Generation]
-"""What makes a verified generation of a plan; :func:`stage_generation` does it in this process."""
+class Stager(Protocol):
+    """What makes a verified generation; :func:`stage_generation` does it in this process."""
+
+    def __call__(
+        self, plan: LoadPlan, metadata: PluginMetadata, uses: Mapping[str, Generation]
+    ) -> Generation:
+        """Load and verify. Raises: as :func:`stage_generation`."""
 
 
 class Stage:
     """The files of one generation and the imports inside it."""
 
-    def __init__(self, package: str, plan: LoadPlan, uses: Mapping[str, Generation]) -> None:
+    def __init__(
+        self, package: str, plan: LoadPlan, uses: Mapping[str, Generation], files: Files
+    ) -> None:
         self.package = package
         self.plan = plan
         self.uses = dict(uses)
-        self.home, self.module = _home_and_module(plan)
-        self.sources = _read_sources(self.home, plan)
-        self.sha256, self.files = _hash(self.sources)
+        self.home, self.module, self.sources = files.home, files.module, files.sources
         self.modules: dict[str, types.ModuleType] = {}
         self.retired = False
         self._importing = 0
@@ -280,6 +308,7 @@ def stage_generation(
     plan: LoadPlan,
     metadata: PluginMetadata,
     uses: Mapping[str, Generation] | None = None,
+    files: Files | None = None,
 ) -> Generation:
     """Read, hash, import and verify a plugin's code as a new generation.
 
@@ -287,6 +316,7 @@ def stage_generation(
         plan: what to load.
         metadata: its manifest, against which the class is checked.
         uses: generations of the plugins it may import, by canonical name.
+        files: the files, if they were read already; by default those on disk.
 
     Raises:
         LoadError: the code cannot be read, imported or used; nothing of it is left behind.
@@ -296,12 +326,13 @@ def stage_generation(
     number = next_number()
     package = f"{NAMESPACE}.{canonical_name(plan.name)}.g{number}"
     try:
-        stage = Stage(package, plan, uses or {})
-        if plan.sha256 and stage.sha256 != plan.sha256:
+        files = files or read_files(plan)
+        if plan.sha256 and files.sha256 != plan.sha256:
             raise LoadError(
-                f"{plan.home}: files hash to {stage.sha256[:12]}, expected {plan.sha256[:12]}",
+                f"{plan.home}: files hash to {files.sha256[:12]}, expected {plan.sha256[:12]}",
                 plugin=plan.name,
             )
+        stage = Stage(package, plan, uses or {}, files)
         _Finder.stages[package] = stage
         driver_class = _checked_driver(stage, metadata)
     except OSError as exc:
@@ -315,8 +346,7 @@ def stage_generation(
         number,
         package,
         driver_class,
-        stage.sha256,
-        stage.files,
+        files,
         seconds,
         plan,
         metadata,
@@ -512,6 +542,19 @@ def _python_files(
 
 def _is_package(path: str) -> bool:
     return os.path.isfile(os.path.join(path, "__init__.py"))
+
+
+def read_files(plan: LoadPlan) -> Files:
+    """Read what a load of ``plan`` would compile now; runs nothing of it.
+
+    Raises:
+        LoadError: too many, too large, or a link that leaves the plugin's folder.
+        OSError: they cannot be read.
+    """
+    home, module = _home_and_module(plan)
+    sources = _read_sources(home, plan)
+    sha256, digests = _hash(sources)
+    return Files(home, module, sources, sha256, digests)
 
 
 def _hash(sources: Mapping[str, bytes]) -> tuple[str, dict[str, str]]:

@@ -1,0 +1,353 @@
+"""An open session: newer code takes over on the same link, older code goes on when it cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivebay import Bay, BusyError, DriverCrashedError, IdentityError, LimitError, NoDriverError
+from drivebay._core.errors import LeaseError
+from drivebay.sim import Diode, Keithley2400Server
+
+SWEEP = {"start_v": 0.0, "stop_v": 0.5, "points": 21, "compliance_a": 0.01, "nplc": 0.01}
+
+MANIFEST = """\
+name: my_smu
+version: 1.0.0
+author: A. Tester
+description: a driver under edit
+driver_class: driver.MySmu
+supported_methods: [voltage]
+supported_models: ["2400"]
+safe_state:
+  interrupt: [":ABOR"]
+  writes: [":OUTP OFF"]
+  verify: {query: ":OUTP?", equals: "0"}
+"""
+DRIVER = """\
+from drivebay.driver import ScpiDriver, method
+
+
+class MySmu(ScpiDriver):
+    def __init__(self, resource_name, config=None):
+        super().__init__(resource_name, config)
+        self.count = 0
+
+    @method("voltage", columns=[("edition", "")])
+    def voltage(self, p):
+        self.count += 1
+        yield {"edition": [1.0]}
+
+    def export_state(self):
+        return {"count": self.count}
+
+    def resume(self, state):
+        self.count = state["count"]
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Keithley2400Server]:
+    with Keithley2400Server(Diode(), time_scale=0) as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    home = tmp_path / "plugins" / "my_smu"
+    home.mkdir(parents=True)
+    (home / "plugin.yaml").write_text(MANIFEST, encoding="utf-8")
+    (home / "driver.py").write_text(DRIVER, encoding="utf-8")
+    return home
+
+
+@pytest.fixture
+def bay(folder: Path) -> Iterator[Bay]:
+    with Bay(plugin_dirs=[folder.parent]) as opened:
+        yield opened
+
+
+def connections(server: Keithley2400Server) -> int:
+    return sum(event["event"] == "connection_opened" for event in server.log.events)
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    path = folder / "driver.py"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_no_plugin_code_runs_in_the_owners_process(bay, folder, server, hook):
+    edit(folder, "from drivebay.driver", "import hook\nfrom drivebay.driver")
+
+    with pytest.raises(Exception, match="No module named 'hook'"):
+        bay.open(server.resource)
+
+    assert hook.seen == []
+
+
+def test_control_inline_it_does(bay, folder, server, monkeypatch):
+    edit(folder, "class MySmu", "import os\nos.environ['SEEN_BY_OWNER'] = '1'\n\n\nclass MySmu")
+    monkeypatch.delenv("SEEN_BY_OWNER", raising=False)
+
+    with bay.open(server.resource):
+        assert "SEEN_BY_OWNER" not in os.environ
+    with bay.open(server.resource, isolation="inline"):
+        assert os.environ["SEEN_BY_OWNER"] == "1"
+
+
+def test_newer_code_takes_over_with_the_state_and_without_a_reconnect(bay, folder, server):
+    with bay.open(server.resource) as smu:
+        before, host = connections(server), smu.host_pid
+        assert smu.voltage()["edition"].tolist() == [1.0]
+
+        edit(folder, "[1.0]", "[2.0]")
+        assert bay.plugins.reload_plugin("my_smu")
+
+        assert smu.voltage()["edition"].tolist() == [2.0]
+        assert smu.driver.export_state() == {"count": 2}
+        assert smu.reloads == 1
+        assert smu.host_pid != host
+        assert (connections(server), smu.reconnects) == (before, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("class MySmu", "class MySmu("),
+        ("class MySmu", "import sys\nsys.exit(3)\nclass MySmu"),
+        ("class MySmu", "import os\nos._exit(3)\nclass MySmu"),
+        ("@method", "def get_identity(self): return {'model': '9999'}\n    @method"),
+        ("self.count = state", "self.count = state['gone']\n        self.count = state"),
+        ("super().__init__(resource_name, config)", "raise RuntimeError('no')"),
+    ],
+    ids=["syntax", "exit", "crash", "other instrument", "resume", "constructor"],
+)
+def test_broken_code_leaves_the_old_at_work_and_says_so(bay, folder, server, old, new):
+    with bay.open(server.resource) as smu:
+        smu.voltage()
+        code, host = smu.code, smu.host_pid
+
+        edit(folder, old, new)
+        bay.plugins.reload_plugin("my_smu")
+
+        info = bay.plugins.plugins["my_smu"]
+        assert info.degraded
+        assert info.error_message
+        assert smu.voltage().state == "done"
+        assert (smu.code, smu.host_pid, smu.reloads) == (code, host, 0)
+
+
+def test_broken_files_on_disk_keep_nobody_from_opening_what_is_in_service(bay, folder, server):
+    with bay.open(server.resource):
+        pass
+    edit(folder, "class MySmu", "class MySmu(")
+    bay.plugins.reload_plugin("my_smu")
+
+    with bay.open(server.resource) as smu:
+        assert smu.voltage()["edition"].tolist() == [1.0]
+
+
+def test_during_a_measurement_newer_code_waits_its_turn(bay, folder, server, caplog):
+    edit(
+        folder,
+        'yield {"edition": [1.0]}',
+        'yield {"edition": [1.0]}\n        self.sleep(30)\n        yield {"edition": [1.0]}',
+    )
+    with bay.open(server.resource) as smu:
+        stream = smu.stream("voltage")
+        chunks = iter(stream)
+        next(chunks)
+
+        edit(folder, "self.sleep(30)", "pass")
+        assert bay.plugins.reload_plugin("my_smu")
+        assert "waits until the measurement has ended" in caplog.text
+        assert smu.reloads == 0
+        smu.abort()
+        with pytest.raises(Exception, match="aborted"):
+            list(chunks)
+
+        assert smu.voltage()["edition"].tolist() == [1.0, 1.0]
+        assert smu.reloads == 1
+
+
+def test_a_second_measurement_is_refused_while_one_runs(bay, folder, server):
+    edit(folder, "self.count += 1", "self.sleep(30)")
+    with bay.open(server.resource) as smu:
+        stream = smu.stream("voltage")
+        iter(stream)
+
+        with pytest.raises(BusyError):
+            smu.query("*IDN?")
+        smu.abort()
+
+
+def test_a_killed_driver_is_an_error_and_the_next_measurement_runs(bay, server):
+    with bay.open(server.resource) as smu:
+        first = smu.host_pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+
+        run = smu.voltage()
+
+        assert run.state == "done"
+        assert smu.host_pid != first
+        assert smu.reconnects == 0
+
+
+def test_a_driver_that_crashes_three_times_is_disabled_with_the_reason(bay, folder, server):
+    edit(folder, "self.count += 1", "import os; os.abort()")
+    disabled = threading.Event()
+    bay.plugins.subscribe(lambda event: event.kind == "disabled" and disabled.set())
+    smu = bay.open(server.resource)
+
+    for _ in range(3):
+        with pytest.raises(DriverCrashedError, match="SIGABRT"):
+            smu.voltage()
+
+    assert disabled.wait(20)
+    info = bay.plugins.plugins["my_smu"]
+    assert info.status == "disabled"
+    assert "crashed 3 times" in (info.reason or "")
+    with pytest.raises(NoDriverError, match="crashed 3 times"):
+        bay.open(server.resource)
+
+
+def test_control_a_driver_killed_from_outside_three_times_is_not(bay, server):
+    with bay.open(server.resource) as smu:
+        for _ in range(3):
+            os.kill(smu.host_pid, signal.SIGKILL)
+            assert smu.voltage().state == "done"
+
+    assert bay.plugins.plugins["my_smu"].status != "disabled"
+
+
+def test_what_a_driver_prints_reaches_the_user(bay, folder, server, capsys):
+    edit(folder, "self.count += 1", "print('hello from the host')")
+    with bay.open(server.resource) as smu:
+        smu.voltage()
+
+    assert "[my_smu] hello from the host" in capsys.readouterr().err
+
+
+def test_a_seed_style_driver_may_open_the_link_it_was_lent(tmp_path, server, write_plugin):
+    source = (
+        "from drivebay import InstrumentDriver\n"
+        "from drivebay.driver import open_link\n"
+        "class Driver(InstrumentDriver):\n"
+        "    def __init__(self, resource_name, config=None): self.name = resource_name\n"
+        "    def connect(self): self.link = open_link(self.name); return True\n"
+        "    def disconnect(self): self.link.close(); return True\n"
+        "    def reset(self): self.link.write('*RST')\n"
+        "    def get_identity(self): return {'model': self.link.query('*IDN?').split(',')[1]}\n"
+        "    def get_capabilities(self): return ['answer']\n"
+        "    def configure(self, method, params): pass\n"
+        "    def measure(self, method, params):\n"
+        "        return {'x': [float(self.link.query(':OUTP?')), 2.0]}\n"
+        "    def abort(self): pass\n"
+        "    def get_status(self): return {}\n"
+    )
+    write_plugin(tmp_path, "old", driver_source=source, supported_models=["2400"])
+    with Bay(plugin_dirs=[tmp_path]) as bay:
+        for isolation in ("process", "inline"):
+            with bay.open(server.resource, isolation=isolation) as smu:
+                assert smu.measure("answer")["x"].tolist() == [0.0, 2.0]
+                assert (b":OUTP?\n") in [data for _, way, data in smu.transcript if way == "w"]
+
+
+# -- the bench -----------------------------------------------------------------------------------
+
+
+def bench(tmp_path: Path, server: Keithley2400Server, **keys: object) -> Path:
+    import yaml
+
+    path = tmp_path / "bench.yaml"
+    entry = {"resource": server.resource, **keys}
+    path.write_text(yaml.safe_dump({"instruments": {"smu1": entry}}), encoding="utf-8")
+    return path
+
+
+def test_an_instrument_is_opened_by_its_name_on_the_bench(tmp_path, server):
+    path = bench(tmp_path, server, plugin="keithley_2400", config={"timeout_s": 3})
+    with Bay(bench=path) as bay, bay.open("smu1") as smu:
+        assert (smu.alias, smu.resource) == ("smu1", server.resource)
+        assert smu.iv_sweep(**SWEEP).state == "done"
+
+
+def test_limits_of_the_bench_hold_for_parameters_and_for_raw_commands(tmp_path, server):
+    path = bench(tmp_path, server, limits={"voltage_v": [-1, 1], "current_a": "1 mA"})
+    with Bay(bench=path) as bay, bay.open("smu1") as smu:
+        with pytest.raises(ValueError, match=r"bench\.yaml"):
+            smu.iv_sweep(**{**SWEEP, "stop_v": 1.5, "compliance_a": 1e-3})
+        with pytest.raises(LimitError, match=r"bench\.yaml"):
+            smu.write(":sour:volt:lev 0.002kV")
+        with pytest.raises(LimitError):
+            smu.write(":OUTP ON")  # before its compliance was set
+        with pytest.raises(LimitError):
+            smu.write(":SYST:MAGIC 1")
+
+        assert smu.iv_sweep(**{**SWEEP, "compliance_a": 1e-3}).state == "done"
+
+
+def test_control_without_a_bench_the_instruments_own_ranges_are_the_limits(server):
+    with Bay() as bay, bay.open(server.resource) as smu:
+        smu.write(":sour:volt:lev 0.002kV")
+        with pytest.raises(LimitError):
+            smu.write(":SOUR:VOLT 400")
+        smu.write("*RST")
+
+
+def test_an_instrument_that_is_not_the_pinned_one_is_refused(tmp_path, server):
+    path = bench(tmp_path, server, identity={"serial": "7654321"})
+    with Bay(bench=path) as bay, pytest.raises(IdentityError, match="7654321"):
+        bay.open("smu1")
+
+
+def test_an_address_that_is_open_is_held(server):
+    with Bay() as one, Bay() as other, one.open(server.resource):
+        with pytest.raises(LeaseError, match="open in this program"):
+            other.open(server.resource)
+
+
+def test_a_plugin_without_a_safe_state_is_said_when_it_is_opened(bay, folder, server, caplog):
+    text = MANIFEST.partition("safe_state:")[0]
+    (folder / "plugin.yaml").write_text(text, encoding="utf-8")
+    bay.plugins.discover_plugins()
+
+    with bay.open(server.resource):
+        pass
+
+    assert "declares no safe state" in caplog.text
+
+
+def test_everything_goes_off_at_once(server):
+    with Keithley2400Server(Diode(), time_scale=0) as second, Bay() as bay:
+        smus = [bay.open(server.resource), bay.open(second.resource)]
+        for smu in smus:
+            smu.write(":SENS:CURR:PROT 0.01", ":OUTP ON")
+
+        reports = bay.make_safe()
+
+        assert {name: report.verified for name, report in reports.items()} == {
+            server.resource: True,
+            second.resource: True,
+        }
+        assert not server.instrument.output_on
+        assert not second.instrument.output_on
+
+
+def test_closing_a_session_switches_off_what_was_left_on(server):
+    with Bay() as bay:
+        smu = bay.open(server.resource)
+        smu.write(":SENS:CURR:PROT 0.01", ":OUTP ON")
+        assert smu.status()["armed"]
+
+        smu.close()
+
+        assert not server.instrument.output_on
