@@ -180,6 +180,64 @@ def test_names_left_by_importlib_in_a_retired_generation_go_with_the_next_one(
     assert {name.split(".")[2] for name in plugin_modules("acme")} == {current}
 
 
+def calls_of(name: str, action: Callable[[], object]) -> int:
+    """Count the calls of a built-in method during an action."""
+    count = 0
+
+    def profile(frame: Any, event: str, called: Any) -> None:
+        nonlocal count
+        count += event == "c_call" and called.__name__ == name
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        action()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_an_import_in_a_retired_generation_does_not_look_through_all_that_is_imported(
+    tmp_path: Path,
+    write_plugin: Any,
+    driver_text: Any,
+    found: Found,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = driver_text().replace("self.VALUE", "__import__('late').X")
+    folder = write_plugin(tmp_path, "acme", driver_source=source)
+    (folder / "late.py").write_text("X = 1\n")
+    manager = found(tmp_path)
+    manager.load_plugin("acme")
+    old = manager.get_driver("acme", "SIM::1")
+    manager.reload_plugin("acme")
+    for number in range(3000):
+        monkeypatch.setitem(sys.modules, f"imported_{number}", sys)
+
+    late = calls_of("startswith", lambda: old.measure("answer", {}))
+    retiring = calls_of("startswith", lambda: manager.unload_plugin("acme"))
+
+    assert late < 100
+    assert plugin_modules("acme") == []
+    # Control: the one look through everything, when a generation retires, is counted.
+    assert retiring > 3000
+
+
+def test_a_name_that_a_plugin_put_into_sys_modules_by_hand_goes_with_its_generation(
+    tmp_path: Path, write_plugin: Any, driver_text: Any, found: Found
+) -> None:
+    by_hand = "import sys, types\nsys.modules[__name__ + '.made'] = types.ModuleType('made')\n"
+    write_plugin(tmp_path, "acme", driver_source=driver_text(before=by_hand))
+    manager = found(tmp_path)
+    manager.load_plugin("acme")
+    while_loaded = [name for name in plugin_modules("acme") if name.endswith(".made")]
+
+    manager.unload_plugin("acme")
+
+    assert len(while_loaded) == 1
+    assert plugin_modules("acme") == []
+
+
 def test_tracebacks_and_inspection_show_the_source_that_runs(
     tmp_path: Path, write_plugin: Any, driver_text: Any, found: Found
 ) -> None:

@@ -26,7 +26,7 @@ import time
 import traceback
 import types
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol
 
@@ -136,6 +136,7 @@ class Stage:
         self.home, self.module, self.sources = files.home, files.module, files.sources
         self.modules: dict[str, types.ModuleType] = {}
         self.retired = False
+        self._forgotten = False
         self._importing = 0
         # Reentrant: what is dropped from sys.modules may run code of the plugin's that imports.
         self._counting = threading.RLock()
@@ -203,7 +204,10 @@ class Stage:
         """
         with self._counting:
             if self.retired and not self._importing:
-                forget(self.package)
+                # What its code put there by hand is looked for once; after that only its own
+                # imports come, and looking through all there is would cost each of them.
+                forget(self.package, self.modules if self._forgotten else sys.modules)
+                self._forgotten = True
 
     def _import_part(self, full: str) -> None:
         try:
@@ -374,10 +378,16 @@ def _retire(of: Stage) -> None:
             stage.forget_if_retired()
 
 
-def forget(package: str) -> None:
-    """Drop a package and everything below it from ``sys.modules`` and from its parent."""
+def forget(package: str, among: Iterable[str] | None = None) -> None:
+    """Drop a package and everything below it from ``sys.modules`` and from its parent.
+
+    Args:
+        package: dotted name of a generation.
+        among: the names that may be its; default all that are imported.
+    """
     dotted = package + "."
-    for name in [n for n in list(sys.modules) if n == package or n.startswith(dotted)]:
+    names = list(sys.modules if among is None else among)
+    for name in [n for n in names if n == package or n.startswith(dotted)]:
         sys.modules.pop(name, None)
     parent, _, child = package.rpartition(".")
     # The import machinery binds a module in its parent, which would keep it alive for ever.
