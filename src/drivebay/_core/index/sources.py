@@ -285,6 +285,15 @@ class _Walk:
         for entry in listing if skip else self._take_unchanged(listing, prefix, rel):
             if not _ignored(entry.name, skip):
                 self._entry(entry, prefix, rel, depth)
+            elif entry.name in _IGNORED and not _matches(entry.name, skip):
+                self._passed_over(entry)
+
+    def _passed_over(self, entry: os.DirEntry[str]) -> None:
+        """Say so when a folder that is never searched looks like a plugin all the same."""
+        if os.path.exists(os.path.join(entry.path, MANIFEST)):
+            name = entry.name
+            message = f"holds a {MANIFEST}; a folder called {name!r} is not searched for plugins"
+            self.result.note("M034", message, entry.path)
 
     def _entry(self, entry: os.DirEntry[str], prefix: str, rel: str, depth: int) -> None:
         try:
@@ -394,6 +403,10 @@ def _locate(module: str) -> tuple[str, str]:
 def _ignored(name: str, patterns: tuple[str, ...]) -> bool:
     if name.startswith(".") or name in _IGNORED or name.endswith(".egg-info"):
         return True
+    return _matches(name, patterns)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

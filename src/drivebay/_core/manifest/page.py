@@ -61,6 +61,7 @@ CODES = {
     "M031": ("a plugin folder is a file", "name the folder it lies in"),
     "M032": ("a folder or an entry cannot be looked at", "mend its permissions"),
     "M033": ("an entry point leads to no manifest", "ship a `plugin.yaml` beside what it names"),
+    "M034": ("a plugin's folder has a name that is never searched", "give the folder another name"),
     "M035": ("an item stands twice in a list (warning)", "remove one; only one is used"),
     "M036": (
         "a range or a level that makes no sense",
