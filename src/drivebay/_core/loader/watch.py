@@ -46,8 +46,8 @@ class FolderWatch(Protocol):
     def cover(self, folders: Iterable[str]) -> Covered:
         """Watch exactly these folders from now on."""
 
-    def stop(self) -> None:
-        """End the calls; returns when none is running any more."""
+    def stop(self, *, wait: bool = True) -> None:
+        """End the calls; returns when none is running any more, unless it is not to wait."""
 
 
 def folder_watch(on_change: OnChange) -> FolderWatch:
@@ -117,7 +117,7 @@ class InotifyWatch:
                     failed.append(folder)
         return Covered(added, failed)
 
-    def stop(self) -> None:
+    def stop(self, *, wait: bool = True) -> None:
         with self._lock:
             if self._stopped:
                 return
@@ -125,7 +125,7 @@ class InotifyWatch:
             os.write(self._wake_write, b"x")
         if not self._thread.is_alive():
             self._close()
-        elif self._thread is not threading.current_thread():
+        elif wait and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _close(self) -> None:
@@ -221,10 +221,10 @@ class WatchfilesWatch:
         # The next round begins with a call that says that anything may have changed.
         return Covered(False, [])
 
-    def stop(self) -> None:
+    def stop(self, *, wait: bool = True) -> None:
         self._stop.set()
         self._again.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        if wait and self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _run(self) -> None:

@@ -12,7 +12,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +58,7 @@ from drivebay._core.loader import (
     stage_generation,
 )
 from drivebay._core.manager.change import Change, Happening, circle_through, first_state, restored
+from drivebay._core.manager.events import Events
 from drivebay._core.manager.explain import explain
 from drivebay._core.manager.info import (
     DISCOVERED,
@@ -118,9 +120,9 @@ class PluginManager:
         self._writing = threading.RLock()
         self._load_locks: dict[str, threading.RLock] = {}
         self._loading: dict[str, int] = {}
-        self._callbacks: tuple[Callable[[PluginEvent], None], ...] = ()
         self._stager = stager
         self._here: dict[str, Generation] = {}
+        self._events = Events(self.logger)
         self._instances = Instances(self)
         self._watchers: list[Watcher] = []
         _, pins = self._state_file.read()
@@ -212,14 +214,18 @@ class PluginManager:
         Changed manifests are taken over, removed ones leave the registry, and a plugin that failed
         may be tried again once its manifest changed.
         """
-        with self._writing:
+        with self._events.held(), self._writing:
             known = self._cache.load() if self._seen is None else self._seen
             found = scan(self._sources, known)
             if found.changed or (self._seen is None and set(found.seen) - set(known)):
                 self._save_cache(known, found.seen)
             self._seen = found.seen
             changes = self._take(found.records, tuple(found.diagnostics))
-            epoch = self._snapshot.epoch
+            if self._events.wanted:
+                epoch = self._snapshot.epoch
+                self._events.publish(
+                    PluginEvent(kind, name, epoch, text) for kind, name, text in changes
+                )
         added = [name for kind, name, _ in changes if kind == "discovered"]
         for diagnostic in found.diagnostics:
             self.logger.warning("%s", diagnostic)
@@ -227,8 +233,6 @@ class PluginManager:
             records = {record.name: record for record in found.records}
             for name in added:
                 self.logger.info("Discovered plugin: %s v%s", name, records[name].body.version)
-        if self._callbacks:
-            self._publish(PluginEvent(kind, name, epoch, text) for kind, name, text in changes)
         return added
 
     def _save_cache(self, known: dict[str, Any], seen: dict[str, Any]) -> None:
@@ -292,7 +296,7 @@ class PluginManager:
         self, key: str, change: Callable[[State], State], kind: str, message: str = ""
     ) -> bool:
         """Change the state of a plugin; False if the plugin is not there any more."""
-        with self._writing:
+        with self._events.held(), self._writing:
             while True:
                 old = self._snapshot
                 record = old.catalog.records.get(key)
@@ -305,7 +309,7 @@ class PluginManager:
                 if self._store(old, old.catalog, {**old.states, key: after}):
                     break
             event = PluginEvent(kind, record.name, self._snapshot.epoch, message)
-        self._publish([event])
+            self._events.publish([event])
         return True
 
     # -- loading -----------------------------------------------------------------------------
@@ -391,7 +395,7 @@ class PluginManager:
             self.logger.error("Failed to unload plugin '%s': %s", name, exc)
             return False
         self._instances.close(record.key)
-        with self._load_lock(record.key):
+        with self._one_at_a_time(record.key):
             state = self._snapshot.states.get(record.key, DISCOVERED)
             if state.generation is None:
                 return state.status is PluginStatus.DISCOVERED
@@ -413,7 +417,7 @@ class PluginManager:
         text = reason or "disabled by the user"
         self._state_file.disable(record.key, text)
         self._instances.close(record.key)
-        with self._load_lock(record.key):
+        with self._one_at_a_time(record.key):
             old = self._snapshot.states.get(record.key, DISCOVERED)
             state = State(status=PluginStatus.DISABLED, reason=text)
             self._set_state(record.key, lambda _: state, "disabled", text)
@@ -433,7 +437,7 @@ class PluginManager:
             self.logger.error("Failed to enable plugin '%s': %s", name, exc)
             return False
         self._state_file.enable(record.key)
-        with self._load_lock(record.key):
+        with self._one_at_a_time(record.key):
             if self._snapshot.info(record).status is PluginStatus.DISABLED:
                 self._set_state(record.key, lambda _: first_state(record, {}), "enabled")
         return True
@@ -463,7 +467,7 @@ class PluginManager:
         for key, state in list(self._snapshot.states.items()):
             if state.generation is not None:
                 self.unload_plugin(self._snapshot.catalog.records[key].name)
-        self._publish([PluginEvent("shutdown", "", self._snapshot.epoch)])
+        self._events.publish([PluginEvent("shutdown", "", self._snapshot.epoch)])
 
     close = shutdown
 
@@ -474,13 +478,17 @@ class PluginManager:
             raise PluginNotFoundError(str(name), sorted(r.name for r in records.values()))
         return record
 
-    def _load_lock(self, key: str) -> threading.RLock:
+    @contextmanager
+    def _one_at_a_time(self, key: str) -> Iterator[None]:
+        """Keep other threads from loading and unloading a plugin; what happens is told after."""
         with self._writing:
-            return self._load_locks.setdefault(key, threading.RLock())
+            lock = self._load_locks.setdefault(key, threading.RLock())
+        with self._events.held(), lock:
+            yield
 
     def _load(self, key: str, *, again: bool) -> Generation:
         """Load one plugin after those it uses; the others that want it wait here."""
-        with self._load_lock(key):
+        with self._one_at_a_time(key):
             record, state = self._current(key, again)
             if state.generation is not None and not again:
                 return state.generation
@@ -729,19 +737,15 @@ class PluginManager:
     # -- events ------------------------------------------------------------------------------
 
     def subscribe(self, callback: Callable[[PluginEvent], None]) -> Callable[[], None]:
-        """Call back for every event, in order, on the thread that caused it.
+        """Call back for every event, in order, with no plugin locked.
+
+        It is called on the thread that caused the event, or on the one that is delivering an
+        earlier event at that moment.
 
         Returns:
             A function that ends the subscription.
         """
-        with self._writing:
-            self._callbacks = (*self._callbacks, callback)
-
-        def unsubscribe() -> None:
-            with self._writing:
-                self._callbacks = tuple(c for c in self._callbacks if c is not callback)
-
-        return unsubscribe
+        return self._events.subscribe(callback)
 
     def watch(self) -> Watcher:
         """Watch all plugin folders: edits are reloaded, new plugins appear, removed ones leave.
@@ -752,14 +756,6 @@ class PluginManager:
         watcher = Watcher(self)
         self._watchers.append(watcher)
         return watcher
-
-    def _publish(self, events: Iterable[PluginEvent]) -> None:
-        for event in events:
-            for callback in self._callbacks:
-                try:
-                    callback(event)
-                except Exception:  # a listener's fault is not the plugin's
-                    self.logger.exception("a subscriber failed on %s", event)
 
     # -- the original platform's name for it -------------------------------------------------
 

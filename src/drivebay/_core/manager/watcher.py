@@ -30,21 +30,30 @@ class Watcher:
 
     def __init__(self, manager: PluginManager) -> None:
         self._manager = manager
+        self._events = manager._events  # noqa: SLF001 - the two classes are one unit
         self._lock = threading.Lock()
         self.unwatched: list[str] = []
         self._homes: dict[str, set[str]] = {}
         self._searched: set[str] = set()
         self._watch = folder_watch(self._changed)
         self._looked = True
+        self._news = threading.Condition()
+        self._running = True
+        self._worker: int | None = None
+        self._telling = False
         self._cover(())
         self._watch.start()
-        self._running = True
 
     def stop(self) -> None:
         """End the watch; returns when no reload of its is running."""
-        if self._running:
+        with self._news:
             self._running = False
-            self._watch.stop()
+            # Called by the code of a plugin that is being reloaded, it would wait for itself.
+            me = threading.get_ident()
+            self._news.wait_for(lambda: self._worker in {None, me})
+            telling = self._telling
+        # A subscriber that is called now may wait for the one who calls this.
+        self._watch.stop(wait=not telling)
 
     def __enter__(self) -> Watcher:
         return self
@@ -58,21 +67,37 @@ class Watcher:
         self.stop()
 
     def _changed(self, paths: Collection[str], anything: bool) -> None:
+        with self._news:
+            if not self._running:
+                return
+            self._worker = threading.get_ident()
+        with self._events.held():
+            try:
+                self._take_over(paths, anything)
+            except Exception:  # task root: the watch must outlive whatever one edit provokes
+                what = ", ".join(sorted(paths))
+                self._manager.logger.exception("while looking at an edit of %s", what)
+            self._note(worker=None, telling=True)
+        self._note(worker=None, telling=False)
+
+    def _note(self, *, worker: int | None, telling: bool) -> None:
+        with self._news:
+            self._worker, self._telling = worker, telling
+            self._news.notify_all()
+
+    def _take_over(self, paths: Collection[str], anything: bool) -> None:
         manager = self._manager
-        try:
-            with self._lock:
-                if anything or any(map(self._may_declare, paths)):
-                    self._look()
-                names = self._touched(paths, anything)
+        with self._lock:
+            if anything or any(map(self._may_declare, paths)):
+                self._look()
+            names = self._touched(paths, anything)
+            for name in names:
+                manager.refresh(name)
+            while self._cover(names):
+                # What was put into a folder before it was watched came without an event.
+                self._look()
                 for name in names:
                     manager.refresh(name)
-                while self._cover(names):
-                    # What was put into a folder before it was watched came without an event.
-                    self._look()
-                    for name in names:
-                        manager.refresh(name)
-        except Exception:  # task root: the watch must outlive whatever one edit provokes
-            manager.logger.exception("while looking at an edit of %s", ", ".join(sorted(paths)))
 
     def _may_declare(self, path: str) -> bool:
         # A .py file inside a plugin's folder is code; elsewhere it may hold a decorated class.
