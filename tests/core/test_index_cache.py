@@ -259,3 +259,77 @@ def test_a_tree_that_changes_at_random_is_the_same_with_and_without_the_cache(
 
         assert answers(manager) == answers(warm) == answers(fresh)
         assert list(manager.plugins) == list(warm.plugins) == list(fresh.plugins)
+
+
+def halves(blob: bytes) -> tuple[int, int]:
+    """Where the second half of a cache file begins and ends."""
+    from drivebay._core.index.cache import _START, _header
+
+    header = _header(blob[:_START])
+    assert header is not None
+    begin = _START + header[0]
+    return begin, begin + header[2]
+
+
+@pytest.fixture
+def warm(
+    tmp_path: Path, write_plugin: Any, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> PluginManager:
+    """A manager over two good plugins that knows them from a cache file."""
+    monkeypatch.setattr("drivebay._core.index.sources._RACY_NS", 0)
+    for name in ("one", "two"):
+        write_plugin(tmp_path / "root", name, supported_models=[f"Model {name}"])
+    found(tmp_path / "root", home=tmp_path / "home")
+    return found(tmp_path / "root", home=tmp_path / "home")
+
+
+def test_a_look_at_an_unchanged_tree_reads_half_of_the_file_and_a_look_up_the_rest(
+    warm: PluginManager,
+) -> None:
+    bodies = warm._cache.bodies
+
+    assert list(warm.plugins) == ["one", "two"]
+    assert bodies._known is None
+    assert warm.find_driver_for_model("Model two") == "two"
+    assert len(bodies._known or ()) == 2
+
+
+@pytest.mark.parametrize("harm", ["damaged", "cut off", "deleted", "replaced by another's"])
+def test_a_second_half_that_is_lost_after_the_look_changes_no_answer(
+    tmp_path: Path, warm: PluginManager, found: Found, harm: str
+) -> None:
+    file = cache_of(tmp_path / "home")
+    blob = file.read_bytes()
+    begin, end = halves(blob)
+    fresh = found(tmp_path / "root", home=tmp_path / "another home")
+
+    if harm == "damaged":
+        file.write_bytes(blob[:begin] + bytes(end - begin))
+    elif harm == "cut off":
+        file.write_bytes(blob[: begin + 10])
+    elif harm == "deleted":
+        file.unlink()
+    else:
+        file.unlink()
+        (tmp_path / "elsewhere").mkdir()
+        found(tmp_path / "elsewhere", home=tmp_path / "home")
+
+    assert answers(warm) == answers(fresh)
+    assert file.exists() == (harm == "replaced by another's")
+    warm.discover_plugins()
+    assert answers(warm) == answers(fresh)
+    assert answers(found(tmp_path / "root", home=tmp_path / "home")) == answers(fresh)
+
+
+def test_a_manifest_edited_after_the_look_and_lost_from_the_cache_says_that_it_changed(
+    tmp_path: Path, warm: PluginManager
+) -> None:
+    cache_of(tmp_path / "home").unlink()
+    edited(tmp_path / "root" / "one", "Model one", "Model 111", keep_times=True)
+
+    assert warm.find_driver_for_model("Model one") is None
+    assert "changed since" in str(warm.plugins["one"].diagnostics[0])
+    assert warm.find_driver_for_model("Model two") == "two"
+    warm.discover_plugins()
+    assert warm.find_driver_for_model("Model 111") == "one"
+    assert warm.plugins["one"].diagnostics == ()

@@ -334,7 +334,7 @@ def test_an_unchanged_manifest_is_not_read_again_by_the_next_manager(
         OPENED.clear()
 
     assert str(tmp_path / "acme" / "plugin.yaml") in first
-    assert again == []
+    assert [path for path in again if not Path(path).is_dir()] == []
     assert manager.plugins["acme"].metadata.version == "1.0.0"
 
 

@@ -1,11 +1,12 @@
 """Stage 2: which plugins there are, good and bad, and which one answers a question.
 
-``sources`` finds them, ``catalog`` knows who claims what, ``answers`` gives the one that answers,
-``spelling`` says when two names are one, ``compat`` whether they fit. Nothing here
-imports plugin code.
+``sources`` finds them, ``cache`` keeps what was found, ``catalog`` knows who claims what,
+``answers`` gives the one that answers, ``spelling`` says when two names are one, ``compat`` whether
+they fit. Nothing here imports plugin code.
 """
 
 from drivebay._core.index.answers import Answers
+from drivebay._core.index.cache import CacheFile
 from drivebay._core.index.catalog import Candidate, Catalog, Conflict, maker_agrees, winners
 from drivebay._core.index.compat import (
     CONTRACT_VERSION,
@@ -18,7 +19,6 @@ from drivebay._core.index.compat import (
 )
 from drivebay._core.index.folders import searched_folders
 from drivebay._core.index.sources import (
-    CacheFile,
     Record,
     Scan,
     SeenFile,

@@ -97,7 +97,7 @@ class Tables(NamedTuple):
     """What a catalog's claims come to, for one look-up each."""
 
     written: Mapping[str, str]
-    """Model as manifests write it, and in normal form -> plugin; no model with a pin."""
+    """Model as manifests write it -> plugin; no model with a pin."""
     exact: Mapping[str, str | Claimants]
     """Model in normal form -> the one plugin that claims it for any maker, or all that do."""
     patterns: Patterns

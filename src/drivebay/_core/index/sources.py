@@ -2,8 +2,7 @@
 
 Promises: every manifest and every ``@driver_plugin`` in the sources becomes a record, good or bad,
 in an order that does not depend on the file system; one bad entry never hides another; an unchanged
-file costs one ``stat``. Never imports plugin code, never follows a link twice, never writes outside
-its cache file, and the cache changes nothing but time: delete or damage it and the answers stay.
+file costs one ``stat``. Never imports plugin code, never follows a link twice, never writes.
 
 The rule for "unchanged" is git's: modification time, size, inode and change time as integers, and
 a file touched within the clock's grain of being read counts as changed at the next look.
@@ -12,18 +11,18 @@ a file touched within the clock's grain of being read counts as changed at the n
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import stat as stat_module
-import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from hashlib import blake2b
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -56,10 +55,9 @@ _IGNORED: Final = frozenset(
     {"__pycache__", "build", "dist", "env", "fixtures", "node_modules", "site-packages"}
     | {"test", "testing", "tests", "venv"}
 )
+_STAT_BELOW: Final = os.stat in os.supports_dir_fd
 _RACY_NS: Final = 2_000_000_000
 """Coarsest time stamp of a file system in use (FAT keeps 2 s)."""
-
-_MAGIC: Final = b"DRIVEBAY-INDEX-5\n"
 
 Stamp = tuple[int, int, int, int]
 NO_STAMP: Final[Stamp] = (0, 0, 0, 0)
@@ -93,16 +91,36 @@ class Body(msgspec.Struct, array_like=True, frozen=True, gc=False):
 _BODY: Final = msgspec.msgpack.Decoder(Body)
 
 
-class Claim(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Claim(msgspec.Struct, array_like=True, frozen=True, gc=False, eq=False):
     """What one manifest (or one decorated class) says, as it is kept in the cache."""
 
     name: str
     key: str
     ok: bool
-    packed: bytes
+    mark: int
+    """Hash of the packed body: claims of the same mark say the same."""
+    packed: bytes = b""
+    """The body; empty if it is left in the cache file."""
 
-    def body(self) -> Body:
-        return _BODY.decode(self.packed)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Claim) and (self.name, self.ok, self.mark) == (
+            other.name,
+            other.ok,
+            other.mark,
+        )
+
+    def __hash__(self) -> int:
+        return self.mark
+
+
+class Kept(Protocol):
+    """Where bodies are that a claim does not hold itself."""
+
+    def get(self, mark: int) -> bytes | None:
+        """Return a packed body by its mark, or None."""
+
+    def put(self, mark: int, packed: bytes) -> None:
+        """Take a body that was not there."""
 
 
 class SeenFile(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -125,6 +143,8 @@ class Record(msgspec.Struct, frozen=True, eq=False, dict=True):
     alias: str = ""
     """Dotted name the code may call its own package by (a wheel's, or the folder's name)."""
     linked: bool = False
+    kept: Kept | None = None
+    """Where the body is, if the claim does not hold it."""
 
     @property
     def name(self) -> str:
@@ -141,7 +161,24 @@ class Record(msgspec.Struct, frozen=True, eq=False, dict=True):
     @cached_property
     def body(self) -> Body:
         """Models, methods and all else of the claim."""
-        return self.claim.body()
+        packed = self.claim.packed
+        if not packed and self.kept is not None:
+            packed = self.kept.get(self.claim.mark) or b""
+        with contextlib.suppress(msgspec.MsgspecError):
+            return _BODY.decode(packed)
+        return _BODY.decode(self._read_again())
+
+    def _read_again(self) -> bytes:
+        """The body, from its file; of a file that says something else by now, that it does."""
+        data, _, _ = read_file(self.path)
+        claims = claims_in_source if self.path.endswith(".py") else claims_in_manifest
+        for claim in claims(data, self.path):
+            if claim == self.claim:
+                if self.kept is not None:
+                    self.kept.put(claim.mark, claim.packed)
+                return claim.packed
+        problem = Diagnostic("M018", "changed since it was looked at", path=self.path)
+        return _broken(self.path, data, (problem,), self.name).packed
 
     @cached_property
     def metadata(self) -> PluginMetadata:
@@ -160,14 +197,23 @@ class Scan:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     seen: dict[str, dict[str, SeenFile]] = field(default_factory=dict)
     changed: bool = False
+    kept: Kept | None = None
 
     def note(self, code: str, message: str, path: str, severity: str = "warning") -> None:
         self.diagnostics.append(Diagnostic(code, message, path=path, severity=severity))
 
 
-def scan(sources: list[Source], known: dict[str, dict[str, SeenFile]]) -> Scan:
-    """Look at every source; files whose stamps are in ``known`` are not read again."""
-    result = Scan()
+def scan(
+    sources: list[Source], known: dict[str, dict[str, SeenFile]], kept: Kept | None = None
+) -> Scan:
+    """Look at every source; files whose stamps are in ``known`` are not read again.
+
+    Args:
+        sources: in order of precedence.
+        known: what the last look saw, by source and file.
+        kept: where the bodies are that are not in ``known``.
+    """
+    result = Scan(kept=kept)
     for source in sources:
         before = known.get(source.path, {})
         walk = _Walk(source, before, result)
@@ -232,7 +278,16 @@ class _Walk:
         folder = name.split("/")[-2] if "/" in name else os.path.basename(prefix[:-1])
         for claim in seen.claims:
             self.result.records.append(
-                Record(claim, source.kind, source.rank, prefix + name, source.path, folder, linked)
+                Record(
+                    claim,
+                    source.kind,
+                    source.rank,
+                    prefix + name,
+                    source.path,
+                    folder,
+                    linked,
+                    self.result.kept,
+                )
             )
 
     def _take_unchanged(
@@ -241,11 +296,29 @@ class _Walk:
         """Take the manifests that are as they were; return the entries that need a closer look.
 
         With thousands of plugins this loop is the whole cost of starting, so it is written out:
-        one stat and one record a plugin, no call of ours in between.
+        one stat and one record a plugin, no call of ours in between. Seen from the folder itself
+        (``dir_fd``) a stat has two names to resolve instead of the whole path.
         """
+        if not self.before:
+            return listing
+        handle = None
+        if _STAT_BELOW:
+            with contextlib.suppress(OSError):
+                handle = os.open(prefix + rel, os.O_RDONLY)
+        try:
+            return self._unchanged_below(handle, listing, prefix, rel)
+        finally:
+            if handle is not None:
+                os.close(handle)
+
+    def _unchanged_below(
+        self, handle: int | None, listing: list[os.DirEntry[str]], prefix: str, rel: str
+    ) -> list[os.DirEntry[str]]:
         before, after, stat = self.before, self.after, os.stat
         take = self.result.records.append
         kind, rank, root = self.source.kind, self.source.rank, self.source.path
+        kept = self.result.kept
+        below = handle is not None
         rest = []
         for entry in listing:
             folder = entry.name
@@ -256,7 +329,7 @@ class _Walk:
                 continue
             path = prefix + name
             try:
-                now = stat(path)
+                now = stat(f"{folder}/{MANIFEST}", dir_fd=handle) if below else stat(path)
             except OSError:
                 rest.append(entry)
                 continue
@@ -265,7 +338,7 @@ class _Walk:
                 continue
             after[name] = seen
             for claim in seen.claims:
-                take(Record(claim, kind, rank, path, root, folder))
+                take(Record(claim, kind, rank, path, root, folder, False, kept))
         return rest
 
     def _folder(self, prefix: str, rel: str, depth: int) -> None:
@@ -378,7 +451,8 @@ class _Walk:
         self.after[path] = seen
         root = os.path.dirname(path)
         for claim in seen.claims:
-            record = Record(claim, "entry_point", self.source.rank, path, root, alias)
+            kept = self.result.kept
+            record = Record(claim, "entry_point", self.source.rank, path, root, alias, False, kept)
             self.result.records.append(record)
 
 
@@ -471,7 +545,8 @@ def _claim(metadata: PluginMetadata, diagnostics: tuple[Diagnostic, ...], ok: bo
         diagnostics,
     )
     packed = msgspec.msgpack.encode(body)
-    return Claim(metadata.name, canonical_name(metadata.name), ok, packed)
+    mark = int.from_bytes(blake2b(packed, digest_size=8).digest(), "big")
+    return Claim(metadata.name, canonical_name(metadata.name), ok, mark, packed)
 
 
 def _broken(
@@ -551,52 +626,3 @@ def _decorated_claim(
         problems = tuple(replace(d, line=line, column=column) for d in exc.diagnostics)
         return _broken(path, b"", problems, arguments.get("name"))
     return _claim(metadata, ())
-
-
-# -- the cache -----------------------------------------------------------------------------------
-
-
-class CacheFile:
-    """Stamps and claims of the last look, on disk; only ever a saving of time."""
-
-    def __init__(self, path: Path, host: str) -> None:
-        self.path = path
-        self.host = host
-
-    def load(self) -> dict[str, dict[str, SeenFile]]:
-        """Return what is known, or nothing if there is no file or it cannot be trusted."""
-        try:
-            blob = self.path.read_bytes()
-        except OSError:
-            return {}
-        head, body = blob[: len(_MAGIC) + 4], memoryview(blob)[len(_MAGIC) + 4 :]
-        if head[: len(_MAGIC)] != _MAGIC:
-            return {}
-        if zlib.crc32(body) != int.from_bytes(head[len(_MAGIC) :], "little"):
-            return {}
-        try:
-            host, seen = _DECODER.decode(body)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return {}
-        return seen if host == self.host else {}
-
-    def save(self, seen: dict[str, dict[str, SeenFile]]) -> OSError | None:
-        """Replace the file atomically; a failure is returned, it costs only time."""
-        body = msgspec.msgpack.encode((self.host, seen))
-        blob = _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(blob)
-                os.replace(temporary, self.path)
-            except OSError:
-                os.unlink(temporary)
-                raise
-        except OSError as exc:
-            return exc
-        return None
-
-
-_DECODER = msgspec.msgpack.Decoder(tuple[str, dict[str, dict[str, SeenFile]]])

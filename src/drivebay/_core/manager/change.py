@@ -100,7 +100,8 @@ class Change:
                 events.append(("discovered", claim.name, ""))
             else:
                 state = was[key]
-                if previous.claim != claim or previous.path != record.path or state.rejected:
+                same = previous.claim is claim or previous.claim == claim
+                if not same or previous.path != record.path or state.rejected:
                     rest.append(record)
                     continue
                 states[key] = state
