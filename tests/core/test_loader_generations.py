@@ -238,6 +238,33 @@ def test_a_name_that_a_plugin_put_into_sys_modules_by_hand_goes_with_its_generat
     assert plugin_modules("acme") == []
 
 
+def test_a_generation_is_retired_while_other_threads_stage_theirs(
+    tmp_path: Path, write_plugin: Any, found: Found
+) -> None:
+    """At every step of the one thread the other is one stage further."""
+    write_plugin(tmp_path, "acme")
+    manager = found(tmp_path)
+    manager.load_plugin("acme")
+    staged: list[Any] = []
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        if event == "line" and frame.f_code.co_filename.endswith(("generation.py", "weakref.py")):
+            staged.append(type("Staged", (), {"retired": False})())
+            _Finder.stages[f"elsewhere.{len(staged)}"] = staged[-1]
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        unloaded = manager.unload_plugin("acme")
+    finally:
+        sys.settrace(before)
+
+    assert unloaded
+    assert len(staged) > 3
+    assert plugin_modules("acme") == []
+
+
 def test_tracebacks_and_inspection_show_the_source_that_runs(
     tmp_path: Path, write_plugin: Any, driver_text: Any, found: Found
 ) -> None:

@@ -373,8 +373,10 @@ def _retire(of: Stage) -> None:
     of.retired = True
     # The others have been retired before, but importlib.import_module() called by their own code
     # leaves names behind that no import statement of theirs cleans up.
-    for stage in list(_Finder.stages.values()):
-        if stage.retired:
+    # References, not values(): that one is a loop, and another thread may stage a plugin meanwhile.
+    for reference in _Finder.stages.valuerefs():
+        stage = reference()
+        if stage is not None and stage.retired:
             stage.forget_if_retired()
 
 
