@@ -310,9 +310,13 @@ def test_an_instrument_that_is_not_the_pinned_one_is_refused(tmp_path, server):
 
 
 def test_an_address_that_is_open_is_held(server):
-    with Bay() as one, Bay() as other, one.open(server.resource):
-        with pytest.raises(LeaseError, match="open in this program"):
-            other.open(server.resource)
+    with (
+        Bay() as one,
+        Bay() as other,
+        one.open(server.resource),
+        pytest.raises(LeaseError, match="open in this program"),
+    ):
+        other.open(server.resource)
 
 
 def test_a_plugin_without_a_safe_state_is_said_when_it_is_opened(bay, folder, server, caplog):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from drivebay._core.contract import InstrumentDriver
 from drivebay._core.errors import (
@@ -37,7 +37,6 @@ from drivebay._core.index import (
     Catalog,
     Conflict,
     Record,
-    Source,
     claims_in_manifest,
     claims_in_source,
     line_of_key,
@@ -72,13 +71,11 @@ from drivebay._core.manager.info import (
     plan_for,
 )
 from drivebay._core.manager.instances import Closing, Instances
+from drivebay._core.manager.sources import sources_of
 from drivebay._core.manager.state_file import StateFile, drivebay_home
 from drivebay._core.manager.watcher import Watcher
 from drivebay._core.manifest import PluginMetadata, canonical_name, check_config
 from drivebay._version import __version__
-
-BUILTIN_DRIVERS: Final = Path(__file__).parents[2] / "drivers"
-PATH_VARIABLE: Final = "DRIVEBAY_PLUGIN_PATH"
 
 
 class PluginManager:
@@ -112,7 +109,7 @@ class PluginManager:
         self.platform_version = platform_version
         self.logger = logger or logging.getLogger("drivebay.plugins")
         self.home = home or drivebay_home()
-        self._sources, self.plugin_dirs = _sources(plugin_dirs, self.home)
+        self._sources, self.plugin_dirs = sources_of(plugin_dirs, self.home)
         self._state_file = StateFile(self.home / "state.json", self.logger)
         self._cache = CacheFile(
             self.home / "cache" / "discovery.bin", f"{__version__} {CONTRACT_VERSION}"
@@ -675,12 +672,13 @@ class PluginManager:
         """The same code in this process: the generation itself, or imported for this purpose."""
         if generation.driver_class is not None:
             return generation
-        with self._load_lock(key):
+        with self._one_at_a_time(key):
             here = self._here.get(key)
             if here is None or here.sha256 != generation.sha256:
                 uses = {k: self._imported(k, used) for k, used in generation.uses.items()}
-                plan = replace(generation.plan, sha256=generation.sha256)
-                here = self._here[key] = stage_generation(plan, generation.metadata, uses)
+                here = self._here[key] = stage_generation(
+                    generation.plan, generation.metadata, uses, generation.files
+                )
             return here
 
     def session_opened(self, plugin_name: str, session: Closing) -> None:
@@ -781,28 +779,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _sources(plugin_dirs: list[Path] | None, home: Path) -> tuple[list[Source], list[Path]]:
-    if isinstance(plugin_dirs, str | bytes | os.PathLike):
-        raise TypeError(
-            f"plugin_dirs must be a list of folders, not {plugin_dirs!r}; write [{plugin_dirs!r}]"
-        )
-    if plugin_dirs is not None:
-        # Resolved now, so that a later chdir changes nothing.
-        folders = [Path(folder).expanduser().absolute() for folder in plugin_dirs]
-        return [Source("folder", str(f), rank, True) for rank, f in enumerate(folders)], folders
-    named = [
-        Path(p).expanduser().absolute()
-        for p in os.environ.get(PATH_VARIABLE, "").split(os.pathsep)
-        if p
-    ]
-    own = home / "plugins"
-    sources = [Source("folder", str(folder), rank, True) for rank, folder in enumerate(named)]
-    sources.append(Source("folder", str(own), len(sources), False))
-    sources.append(Source("entry_point", "entry points", len(sources), False))
-    sources.append(Source("builtin", str(BUILTIN_DRIVERS), len(sources), False))
-    return sources, [*named, own, BUILTIN_DRIVERS]
 
 
 def _line(path: str, *keys: str) -> int:
