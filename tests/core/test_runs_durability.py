@@ -173,10 +173,10 @@ def test_a_reader_that_holds_on_does_not_keep_a_run_from_ending(
     reader.execute("SELECT * FROM chunks").fetchone()
 
     run = writer.finish("done")
-    seen = (run.state, run["x"].tolist())
+    seen = (run.state, run["x"].tolist(), run.is_one_file)
     reader.close()
 
-    assert seen == ("done", [1.0])
+    assert seen == ("done", [1.0], False)
     assert store.list()[0].state == "done"  # which is also what folds the log in
     assert list(store.folder.iterdir()) == [writer.path]
 
@@ -191,6 +191,23 @@ def test_a_writer_waits_for_a_reader_to_let_go_and_leaves_one_file(store: RunSto
     writer.finish("done")
     leaves.join()
 
+    assert list(store.folder.iterdir()) == [writer.path]
+
+
+def test_a_run_whose_last_change_of_mode_was_lost_is_whole_and_is_tidied(store: RunStore):
+    """The one write of a run that is not synced: the mode, after everything else is on the disk."""
+    writer = store.create(method="m", columns=COLUMNS)
+    writer.append({"x": [1.0], "ok": [True]})
+    run = writer.finish("done")
+    assert run.is_one_file
+    content = bytearray(writer.path.read_bytes())
+    assert content[18:20] == b"\1\1"
+    content[18:20] = b"\2\2"  # as before the change
+    writer.path.write_bytes(content)
+
+    again = store.open()
+
+    assert (again.state, again["x"].tolist(), again.is_one_file) == ("done", [1.0], True)
     assert list(store.folder.iterdir()) == [writer.path]
 
 

@@ -10,7 +10,7 @@ import html
 import importlib
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +48,19 @@ class Run:
         is_one_file: when it was opened it had no log beside it, so that it could be copied.
     """
 
-    def __init__(self, path: Path | str, *, damage: str | None = None) -> None:
-        """Open a run file; with ``damage`` only stand for one that cannot be opened.
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        damage: str | None = None,
+        head: Mapping[str, str] | None = None,
+    ) -> None:
+        """Open a run file.
+
+        Args:
+            path: the file.
+            damage: only stand for a run that cannot be opened, for this reason.
+            head: the texts of its header, from the writer who has just stored them.
 
         Raises:
             StoreError: it is no run, its head is damaged, or it is from a newer version.
@@ -72,7 +83,9 @@ class Run:
         self._parts: list[dict[str, Array]] = []
         self._parts_rows = 0
         self._next_chunk = 0
-        if damage is None:
+        if head is not None:
+            self._take_head(head)
+        elif damage is None:
             self._read_head()
 
     # -- what happened -----------------------------------------------------------------------
@@ -330,6 +343,9 @@ class Run:
         with self._reading() as database:
             self.is_one_file = fileformat.is_one_file(database)
             texts = fileformat.read_texts(database, self.path, "header", "key")
+        self._take_head(texts)
+
+    def _take_head(self, texts: Mapping[str, str]) -> None:
         missing = {"run", "plugin", "identity", "parameters", "provenance"} - set(texts)
         if missing:
             raise StoreError(

@@ -53,6 +53,7 @@ class RunDraft:
         self._lock = lock
         self._columns = columns
         self._started_ns = started_ns
+        self._header = header
         self._building = path.with_suffix(".building")
         with self._giving_up():
             fileformat.write_draft(self._building, header)
@@ -70,7 +71,7 @@ class RunDraft:
         """
         with self._giving_up():
             fileformat.publish_draft(self._building, self.path)
-            return RunWriter(self.path, self._lock, self._columns, self._started_ns)
+            return RunWriter(self.path, self._lock, self._columns, self._started_ns, self._header)
 
     @contextlib.contextmanager
     def _giving_up(self) -> Iterator[None]:
@@ -98,9 +99,11 @@ class RunWriter:
         lock: holder.Holder,
         columns: tuple[fileformat.StoredColumn, ...],
         started_ns: int,
+        header: Mapping[str, str],
     ) -> None:
         self.path = path
         self._lock = lock
+        self._header = header
         self._columns = columns
         self._columns_stored = bool(columns)
         self._started_ns = started_ns
@@ -119,8 +122,8 @@ class RunWriter:
 
     @property
     def run(self) -> Run:
-        """The run as it is on the disk now."""
-        return Run(self.path)
+        """The run as it is on the disk now; its head was stored by this writer, and is known."""
+        return Run(self.path, head=self._header)
 
     @property
     def rows(self) -> int:
@@ -272,11 +275,13 @@ class RunWriter:
                     _put_ending(
                         self._database, state, reason, now, time_ns, self._chunks, self._rows
                     )
-                _become_one_file(self._database)
+                is_one_file = _become_one_file(self._database)
             finally:
                 self._database.close()
                 self._lock.release()
-        return self.run
+        run = self.run
+        run.is_one_file = is_one_file
+        return run
 
     def __enter__(self) -> Self:
         return self
