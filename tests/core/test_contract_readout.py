@@ -45,7 +45,47 @@ def test_numbers_come_back_from_text_as_they_were_sent(values):
     assert numbers_from_text(text).tolist() == values
 
 
-@pytest.mark.parametrize("text", ["", "1,,2", "1;2", "1.0,abc", "#0"])
+@given(
+    st.lists(NUMBERS, min_size=1, max_size=50),
+    st.sampled_from(["{!r}", "{:.3e}", "{:+.6E}", " {:f} "]),
+)
+def test_every_spelling_of_a_number_is_read_as_float_reads_it(values, spelling):
+    text = ",".join(spelling.format(value) for value in values)
+
+    assert numbers_from_text(text).tolist() == [float(word) for word in text.split(",")]
+
+
+@given(st.text(alphabet='0123456789+-.,eE[]" nainf_', max_size=30))
+def test_text_is_numbers_exactly_where_float_takes_every_word_of_it(text):
+    try:
+        wanted = [float(word) for word in text.split(",")]
+    except ValueError:
+        with pytest.raises(AnswerError):
+            numbers_from_text(text)
+    else:
+        np.testing.assert_array_equal(numbers_from_text(text), wanted)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "+",
+        " ",
+        "1,,2",
+        "1;2",
+        "1.0,abc",
+        "#0",
+        "1,+-2",
+        "+-1",
+        "+ 1",
+        "1,+ 2",
+        "1+2",
+        "[1]",
+        "1],[2",
+        "1,",
+    ],
+)
 def test_text_that_is_no_numbers_says_what_came(text):
     with pytest.raises(AnswerError, match="expected numbers") as caught:
         numbers_from_text(text, resource="R", command=":READ?")

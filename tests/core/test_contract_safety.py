@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -16,6 +16,7 @@ from drivebay._core.errors import (
     LinkLostError,
     LinkTimeoutError,
 )
+from drivebay._core.links import Link
 
 
 class BusyLink:
@@ -44,9 +45,8 @@ class BusyLink:
         if command.startswith(":OUTP "):
             self.output = "1" if command.endswith("ON") else "0"
 
-    def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
-        for command in commands:
-            self.write(command, timeout_s=timeout_s)
+    write_each = Link.write_each
+    try_ask = Link.try_ask
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         self._note(command)

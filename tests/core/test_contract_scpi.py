@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
@@ -20,6 +20,7 @@ from drivebay._core.errors import (
     ParameterError,
     PluginStateError,
 )
+from drivebay._core.links import Link
 from drivebay._core.methods import IVSweep
 
 SWEEP: dict[str, Any] = {"start_v": 0, "stop_v": 1, "points": 2, "compliance_a": 1e-3}
@@ -44,9 +45,8 @@ class ScriptedLink:
             raise trouble
         self.asked = command
 
-    def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
-        for command in commands:
-            self.write(command, timeout_s=timeout_s)
+    write_each = Link.write_each
+    try_ask = Link.try_ask
 
     def read(self, *, timeout_s: float | None = None) -> Any:
         self.sent.pop()

@@ -71,6 +71,32 @@ def test_a_query_a_written_question_and_a_block_are_answered(opened, line_instru
         assert (link.interface, link.timeout_s, link.supports_binary) == ("socket", LONG_S, True)
 
 
+def test_commands_given_together_are_messages_of_their_own_up_to_the_first_that_fails(
+    opened, line_instrument
+):
+    instrument = line_instrument(echo)
+
+    with opened(instrument) as link:
+        link.write_each([":VOLT 1", ":CURR 2"])
+        link.write_each([])
+        with pytest.raises(ValueError, match="line end"):
+            link.write_each([":VOLT 3", "X\n:OUTP ON", ":VOLT 4"])
+        assert link.try_ask("X?", wait_s=LONG_S, after=[":CURR 5"]) == "A X?"
+
+    assert instrument.lines == [":VOLT 1", ":CURR 2", ":VOLT 3", ":CURR 5", "X?"]
+
+
+def test_an_answer_that_has_not_come_yet_is_still_owed(opened, line_instrument):
+    go = threading.Event()
+    instrument = line_instrument(lambda line: (go.wait(LONG_S) and None) or echo(line))
+
+    with opened(instrument) as link:
+        assert link.try_ask("SLOW?", wait_s=SHORT_S) is None
+        go.set()
+        assert link.read() == "A SLOW?"
+        assert link.query("NEXT?") == "A NEXT?"
+
+
 def test_a_command_with_a_line_end_or_an_odd_deadline_is_refused_before_it_is_sent(
     opened, line_instrument
 ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import drivebay
+from drivebay._core.links import Link
 
 FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2400"
 SWEEP: dict[str, Any] = {"start_v": 0, "stop_v": 1, "points": 3, "compliance_a": 0.01, "nplc": 1.0}
@@ -53,9 +53,7 @@ class GpibLink:
         elif head == ":SENS:CURR:PROT":
             self.compliance = tail
 
-    def write_each(self, commands: Sequence[str], *, timeout_s: float | None = None) -> None:
-        for command in commands:
-            self.write(command, timeout_s=timeout_s)
+    write_each = Link.write_each
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         self.sent.append(command)

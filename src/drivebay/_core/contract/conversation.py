@@ -133,7 +133,13 @@ class Conversation:
         return self._linked(lambda link: link.query(command, timeout_s=timeout_s), timeout_s)
 
     def query_numbers(
-        self, command: str, columns: int, rows: int | None = None, *, expected_s: float = 0.0
+        self,
+        command: str,
+        columns: int,
+        rows: int | None = None,
+        *,
+        expected_s: float = 0.0,
+        after: Sequence[str] = (),
     ) -> FloatArray:
         """Ask for numbers; an array of ``columns`` rows, to be unpacked into as many names.
 
@@ -146,6 +152,8 @@ class Conversation:
             columns: numbers the instrument gives for one point.
             rows: points there must be; None takes what comes.
             expected_s: how long the instrument may well take before it answers, in seconds.
+            after: commands to send right before the question. Given here they are quicker than
+                with :meth:`write`, because the link may be held by another process.
 
         Raises:
             AnswerError: not numbers, or not as many.
@@ -158,10 +166,15 @@ class Conversation:
         timeout_s = link.timeout_s + 2 * expected_s
         where = {"resource": self.resource_name, "command": command}
         if binary:
+            if after:
+                self.write(*after)
             data = self._linked(lambda it: it.query_block(command, timeout_s=timeout_s), timeout_s)
             numbers = numbers_from_block(data, self.binary_dtype, **where)
         else:
-            text = self._linked(lambda it: self._wait_for_text(it, command, timeout_s), timeout_s)
+            self._since_check.extend(after)
+            text = self._linked(
+                lambda it: self._wait_for_text(it, command, timeout_s, after), timeout_s
+            )
             numbers = numbers_from_text(text, **where)
         return table(numbers, columns, rows, **where)
 
@@ -170,7 +183,11 @@ class Conversation:
 
         Raises: as :meth:`write`.
         """
-        self.write(*list_commands(header, values, self.list_line_limit))
+        self.write(*self.list_commands(header, values))
+
+    def list_commands(self, header: str, values: Sequence[float] | FloatArray) -> list[str]:
+        """The commands that :meth:`write_list` sends, for ``query_numbers(..., after=...)``."""
+        return list(list_commands(header, values, self.list_line_limit))
 
     def check_errors(self, *, timeout_s: float | None = None) -> None:
         """Empty the instrument's error queue.
@@ -267,17 +284,20 @@ class Conversation:
         self.checkpoint()
         return result
 
-    def _wait_for_text(self, link: Link, command: str, timeout_s: float) -> str:
+    def _wait_for_text(
+        self, link: Link, command: str, timeout_s: float, after: Sequence[str]
+    ) -> str:
         """Ask, and look for an abort while waiting: after one the answer may never come."""
         deadline = time.monotonic() + timeout_s
-        link.write(command)
-        while True:
+        answer = link.try_ask(command, wait_s=min(timeout_s, _LOOK_S), after=after)
+        while answer is None:
             left_s = deadline - time.monotonic()
             try:
-                return link.read(timeout_s=max(1e-3, min(left_s, _LOOK_S)))
+                answer = link.read(timeout_s=max(1e-3, min(left_s, _LOOK_S)))
             except LinkTimeoutError:
                 if left_s <= _LOOK_S or self._stop.pending:
                     raise
+        return answer
 
     def _reads_binary(self, link: Link) -> bool:
         ends = self.binary_has_length or link.interface != "socket"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from drivebay._core.errors import AnswerError, DriverError, nearest
 from drivebay._core.methods import Column, MethodSpec
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 FloatArray: TypeAlias = "NDArray[np.float64]"
 _NAN_CODE = 9.91e37
 _INFINITY_CODE = 9.9e37
+_JSON_NUMBERS = msgspec.json.Decoder(list[float])
 # Half the gap between the two codes, and far more than single precision loses.
 _CODE_WIDTH = 5e34
 _DTYPES: Mapping[str, str] = {"float": "float64", "int": "int64", "bool": "bool"}
@@ -34,6 +37,10 @@ def numbers_from_text(text: str, *, resource: str = "", command: str = "") -> Fl
     """
     import numpy as np
 
+    try:
+        return np.array(_quick_numbers(text), dtype=np.float64)
+    except (ValueError, msgspec.DecodeError):
+        pass  # not the usual spelling; float() knows all of them
     # numpy's own text reader accepts a bad end of line in silence; float() does not.
     try:
         return np.array([float(word) for word in text.split(",")], dtype=np.float64)
@@ -44,6 +51,24 @@ def numbers_from_text(text: str, *, resource: str = "", command: str = "") -> Fl
             command=command,
             raw=text.encode("utf-8", "replace"),
         ) from exc
+
+
+def _quick_numbers(text: str) -> list[float]:
+    """Numbers as instruments write them (``+1.2E-03,-4.5E+00``), read as JSON: twice as quick.
+
+    JSON has no plus sign before a number, so the one that may stand there is taken out. All else
+    that is not JSON is left for :func:`float` to judge.
+
+    Raises:
+        ValueError: no number, or what would become one if a plus were taken out of it.
+        msgspec.DecodeError: other than such numbers.
+    """
+    if "+-" in text or len(text.split(None, 1)) != 1:  # "+ 1" is no number
+        raise ValueError(text[:60])
+    numbers = _JSON_NUMBERS.decode(f"[{text.removeprefix('+').replace(',+', ',')}]")
+    if not numbers:
+        raise ValueError(text[:60])
+    return numbers
 
 
 def numbers_from_block(
@@ -103,7 +128,8 @@ def mask_codes(values: FloatArray) -> FloatArray:
     import numpy as np
 
     size = np.abs(values)
-    if not np.any(size > _INFINITY_CODE - _CODE_WIDTH):
+    # A comparison with not-a-number is False, so an array that holds one is looked at closely.
+    if not size.size or size.max() < _INFINITY_CODE - _CODE_WIDTH:
         return values
     result = np.array(values)
     result[np.abs(values - _NAN_CODE) < _CODE_WIDTH] = np.nan

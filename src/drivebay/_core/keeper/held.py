@@ -25,7 +25,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from drivebay._core.errors import AbortedError, DrivebayError, LeaseError, UnsafeError
+from drivebay._core.errors import (
+    AbortedError,
+    DrivebayError,
+    LeaseError,
+    LinkTimeoutError,
+    UnsafeError,
+)
 from drivebay._core.keeper.records import Lease, remove_record, write_record
 from drivebay._core.keeper.safing import (
     DEFAULT_DEADLINE_S,
@@ -262,6 +268,14 @@ class Held:
         if self._armed:
             self._learn(command, answer, before)
         return answer
+
+    def try_ask(self, command: str, wait_s: float, after: Sequence[str] = ()) -> str | None:
+        """Check and ask, and wait a little. Raises: as ``Link.try_ask`` and :meth:`write`."""
+        self.write_each([*after, command])
+        try:
+            return self.link().read(timeout_s=wait_s)
+        except LinkTimeoutError:
+            return None
 
     def query_block(self, command: str, timeout_s: float | None = None) -> bytes:
         """Check and ask. Raises: as ``Link.query_block`` and :meth:`write`."""

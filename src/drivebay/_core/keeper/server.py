@@ -403,6 +403,7 @@ class Keeper:
             "query": held.query,
             "write": held.write,
             "write_each": held.write_each,
+            "try_ask": held.try_ask,
             "query_block": held.query_block,
             "read": held.read,
             "read_block": held.read_block,

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
+from drivebay._core.errors import LinkTimeoutError
+
 Sink = Callable[[int, str, bytes], None]
 
 
@@ -95,6 +97,26 @@ class Link(ABC):
             LinkLostError: the channel broke, or another instrument answers after a reopen.
             AnswerError: the answer is not text, or longer than 16 MiB.
         """
+
+    def try_ask(self, command: str, *, wait_s: float, after: Sequence[str] = ()) -> str | None:
+        """Ask a question that may take long; its answer, or None if it has not come yet.
+
+        Then the answer is still owed: :meth:`read` waits for it. The same as :meth:`write_each`,
+        :meth:`write` and a first :meth:`read`, and on a kept link one message to the keeper.
+
+        Args:
+            command: a question.
+            wait_s: how long to wait for the answer; sending has the link's own deadline.
+            after: commands to send before it.
+
+        Raises: as :meth:`write` and :meth:`read`.
+        """
+        self.write_each(after)
+        self.write(command)
+        try:
+            return self.read(timeout_s=wait_s)
+        except LinkTimeoutError:
+            return None
 
     @abstractmethod
     def query_block(self, command: str, *, timeout_s: float | None = None) -> bytes:

@@ -236,6 +236,14 @@ class KeptLink(Link):
             self.identity = answer
         return answer
 
+    def try_ask(self, command: str, *, wait_s: float, after: Sequence[str] = ()) -> str | None:
+        seconds = self._seconds(wait_s)
+        timeout_s = self.timeout_s * (1 + len(after)) + seconds
+        answer: str | None = self._call(
+            "try_ask", command, seconds, list(after), timeout_s=timeout_s
+        )
+        return answer
+
     def query_block(self, command: str, *, timeout_s: float | None = None) -> bytes:
         seconds = self._seconds(timeout_s)
         data: bytes = self._call("query_block", command, seconds, timeout_s=seconds)

@@ -39,12 +39,13 @@ class Keithley2400(ScpiDriver):
         clock, count = _Timeline(), 0
         with self.output(on=":OUTP ON", off=":OUTP OFF"):
             for levels in p.segments(at_most=100, seconds=0.25):
-                self.write_list(":SOUR:LIST:VOLT", levels)
+                setup = self.list_commands(":SOUR:LIST:VOLT", levels)
                 if len(levels) != count:
                     count = len(levels)
-                    self.write(f":TRIG:COUN {count}")
+                    setup.append(f":TRIG:COUN {count}")
+                expected_s = count * _slowest_level_s(p)
                 volt, amp, seconds, word = self.query_numbers(
-                    ":READ?", columns=4, rows=count, expected_s=count * _slowest_level_s(p)
+                    ":READ?", columns=4, rows=count, expected_s=expected_s, after=setup
                 )
                 yield {**_decoded(volt, amp, word), "time_s": clock.rising(seconds)}
         self.check_errors()
