@@ -204,6 +204,7 @@ class TcpLink(DirectLink):
             deadline = self._clock() + wait_s
             self._asking = command
             self._midway = False
+            self._heeded = self._give_ups  # before it is sent: a stop may come as soon as it is
             sent = self._send_now(writer, message, deadline)
             if sent < len(message):
                 self._unsent(message, sent)
