@@ -63,9 +63,8 @@ def test_the_record_is_on_disk_before_the_command_reaches_the_instrument(
 
     assert not list(leases.glob("*.armed"))  # control
     link.write(":OUTP ON")
-    instrument.wait_line(":OUTP ON")
-    assert seen == [[instrument.resource]]
     link.query("*IDN?")
+    assert seen == [[instrument.resource]]
     assert list(leases.glob("*.armed"))
     link.query(":outp? ")
     assert not list(leases.glob("*.armed"))
