@@ -309,4 +309,4 @@ def _library_below(path: str) -> str | None:
     """PyVISA's name of the library named before the ``@``, None when none was."""
     if path in {"", _DEFAULT}:
         return None
-    return f"@{path}" if path in {"ivi", "py", "sim"} else path
+    return f"@{path}" if path in {"ivi", "py", "sim"} else str(path)
