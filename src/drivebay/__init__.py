@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from drivebay._core.index import Candidate, Conflict
     from drivebay._core.keeper import SafeStateReport
+    from drivebay._core.lending import bench_in_force, open_on_bench
     from drivebay._core.manager import (
         PluginEvent,
         PluginInfo,
@@ -115,6 +116,7 @@ _HOMES = {
     "manifest": ("PluginMetadata",),
     "runs": ("Run", "RunStore"),
     "keeper": ("SafeStateReport",),
+    "lending": ("bench_in_force", "open_on_bench"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -174,9 +176,11 @@ __all__ = [
     "UnsafeError",
     "Watcher",
     "__version__",
+    "bench_in_force",
     "driver_plugin",
     "find_bench",
     "load_bench",
+    "open_on_bench",
 ]
 
 

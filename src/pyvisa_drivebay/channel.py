@@ -1,5 +1,7 @@
 """The channels this process has open through its keeper, each shared by the sessions on it.
 
+What a bench file says of an instrument holds: its limits, its safe state, who it must be.
+
 A keeper lends an instrument to one program; within the program VISA allows several sessions, and
 a notebook cell that is run again opens before the old object is gone. Decides nothing of what is
 sent.
@@ -10,7 +12,8 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from drivebay.driver import Link, open_link
+from drivebay import open_on_bench
+from drivebay.driver import Link
 
 OPEN_S: Final = 5.0
 """Deadline for opening where the program names none."""
@@ -22,28 +25,27 @@ class Channel:
     Attributes:
         name: the address as PyVISA writes it.
         link: the link; another one after its speed was changed.
-        baud_rate: of a serial line.
     """
 
     def __init__(self, name: str, visa_library: str | None, timeout_s: float) -> None:
         self.name = name
-        self.baud_rate = 9600
         self.users = 0
+        self._asked_for: int | None = None
         self._visa_library = visa_library
         self.link: Link = self._open(timeout_s)
 
     def _open(self, timeout_s: float) -> Link:
-        return open_link(
+        return open_on_bench(
             self.name,
             timeout_s=timeout_s,
             visa_library=self._visa_library,
-            baud_rate=self.baud_rate if self.name.startswith("ASRL") else None,
+            baud_rate=self._asked_for,
         )
 
     def use_speed(self, baud_rate: int) -> None:
-        """Open a serial line anew at another speed. Raises: as ``open_link``."""
+        """Open a serial line anew at another speed. Raises: as ``open_on_bench``."""
         self.link.close()
-        self.baud_rate = baud_rate
+        self._asked_for = baud_rate
         self.link = self._open(OPEN_S)
 
 
@@ -60,7 +62,7 @@ class Channels:
         self._lock = threading.Lock()
 
     def take(self, name: str, timeout_s: float) -> Channel:
-        """Open an instrument, or share it with the sessions that have it. Raises: as open_link."""
+        """An instrument, opened or shared with its sessions. Raises: as ``open_on_bench``."""
         with self._lock:
             channel = self._open.get(name)
             if channel is None or channel.link.closed:

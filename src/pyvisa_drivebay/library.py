@@ -14,11 +14,11 @@ from typing import Any, Final, NoReturn, TypeVar
 from pyvisa import constants, rname
 from pyvisa.constants import StatusCode
 from pyvisa.errors import VisaIOError
-from pyvisa.highlevel import VisaLibraryBase
+from pyvisa.highlevel import ResourceInfo, VisaLibraryBase
 from pyvisa.typing import VISAEventContext, VISAHandler, VISARMSession, VISASession
 from pyvisa.util import DebugInfo, LibraryPath
 
-from drivebay import DrivebayError, __version__
+from drivebay import DrivebayError, __version__, bench_in_force
 from drivebay.driver import list_resources
 from pyvisa_drivebay.channel import OPEN_S, Channels
 from pyvisa_drivebay.failures import status_of
@@ -80,7 +80,7 @@ class DrivebayVisaLibrary(VisaLibraryBase):
             UnsafeError: it could not be made safe after an earlier fault.
         """
         try:
-            name = rname.ResourceName.from_string(resource_name)
+            name = rname.ResourceName.from_string(_address_of(resource_name))
         except rname.InvalidResourceName:
             return VISASession(0), self.handle_return_value(
                 None, StatusCode.error_invalid_resource_name
@@ -114,15 +114,28 @@ class DrivebayVisaLibrary(VisaLibraryBase):
         return self.handle_return_value(None, StatusCode.success)
 
     def list_resources(self, session: VISARMSession, query: str = "?*::INSTR") -> tuple[str, ...]:
-        """Addresses on this machine's own ports, in a driver's process the one it was lent.
+        """Addresses of the bench and of this machine's own ports; to a driver the one it was lent.
 
         The network is not searched: that sends broadcasts. ``drivebay find --network`` does.
         """
         try:
-            found = list_resources(network=False)
+            found = dict.fromkeys(list_resources(network=False))
         except DrivebayError as exc:
             self._fail(session, exc, opened=False)
-        return rname.filter(found, query)
+        bench = bench_in_force()
+        if bench is not None:
+            found |= dict.fromkeys(each.resource for each in bench.instruments.values())
+        return rname.filter(sorted(found), query)
+
+    def parse_resource_extended(
+        self, session: VISARMSession, resource_name: str
+    ) -> tuple[ResourceInfo, StatusCode]:
+        """What an address says, or the address behind a name on the bench."""
+        address = _address_of(resource_name)
+        info, status = super().parse_resource_extended(session, address)
+        if address != resource_name:
+            info = info._replace(alias=resource_name)
+        return info, status
 
     # -- messages ----------------------------------------------------------------------------------
 
@@ -303,6 +316,13 @@ class DrivebayVisaLibrary(VisaLibraryBase):
         failure = VisaIOError(status)
         failure.add_note(note)
         raise failure from cause
+
+
+def _address_of(name: str) -> str:
+    """The address of a name on the bench; any other name as it is."""
+    bench = bench_in_force() if "::" not in name else None
+    entry = bench.instruments.get(name) if bench is not None else None
+    return entry.resource if entry is not None else name
 
 
 def _library_below(path: str) -> str | None:

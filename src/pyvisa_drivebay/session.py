@@ -151,7 +151,7 @@ class Session:
     def set_attribute(self, which: int, value: Any) -> StatusCode:
         """Change an attribute. Raises: as ``open_link``, when a serial line changes its speed."""
         if which == ResourceAttribute.asrl_baud_rate and self._serial:
-            if value != self.channel.baud_rate:
+            if value != self.attributes[ResourceAttribute.asrl_baud_rate]:
                 self.channel.use_speed(int(value))
             self.attributes[ResourceAttribute.asrl_baud_rate] = value
             return StatusCode.success

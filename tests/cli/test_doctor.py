@@ -17,6 +17,7 @@ def test_a_healthy_installation_has_no_problem(drivebay, home):
     assert done.json["ok"] is True
     assert found["home"]["detail"] == str(home)
     assert found["visa"]["state"] == "ok"
+    assert "@drivebay" in found["visa backend"]["detail"]
     assert {each["state"] for each in done.json["findings"]} <= {"ok", "note"}
 
 

@@ -45,6 +45,7 @@ from drivebay._core.host import Exit
 from drivebay._core.host import Limits as HostLimits
 from drivebay._core.index import Candidate, Identity, parse_idn
 from drivebay._core.keeper import KeptSession, SafeStateReport, lend, open_link, open_session
+from drivebay._core.lending import bench_setup, entry_of
 from drivebay._core.links import Link, list_resources, parse_resource
 from drivebay._core.loader import Generation
 from drivebay._core.manager import (
@@ -314,11 +315,7 @@ class Bay:
 
     def _entry(self, instrument: str) -> BenchInstrument | None:
         """What the bench says of an instrument, by its name or its address."""
-        if self.bench is None:
-            return None
-        alias = instrument if instrument in self.bench.instruments else None
-        alias = alias or self.bench.alias_of(instrument)
-        return self.bench.instruments[alias] if alias is not None else None
+        return entry_of(self.bench, instrument)
 
     def _address(self, instrument: str) -> str:
         try:
@@ -333,16 +330,7 @@ class Bay:
         """What the bench adds to the manifest."""
         if entry is None or self.bench is None:
             return {}
-        resources = {a: each.resource for a, each in self.bench.instruments.items()}
-        return {
-            "limits": dict(entry.limits),
-            "channels": {name: dict(each.limits) for name, each in entry.channels.items()},
-            "policy": entry.policy,
-            "ramp": entry.ramp,
-            "safe_state": entry.safe_state,
-            "order": [resources[alias] for alias in self.bench.safe_order],
-            "source": f"{self.bench.path} ({entry.alias})",
-        }
+        return bench_setup(self.bench, entry)
 
     # -- what plugins do ---------------------------------------------------------------------
 

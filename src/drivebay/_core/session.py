@@ -98,30 +98,10 @@ class Session:
 
     def _configure(self, metadata: PluginMetadata, model: str) -> None:
         """Tell the keeper what this instrument obeys, and what nobody may exceed."""
-        setup = self._setup
-        ranges = self._ranges(metadata, model) or {}
-        limits = {
-            name: pair
-            for name, pair in ranges.items()
-            if isinstance(pair, list | tuple) and len(pair) == 2 and name in _LEVELS
-        }
-        self.kept.configure(
-            plugin=f"{metadata.name} {metadata.version}",
-            safe_state=setup.get("safe_state") or metadata.safe_state or {},
-            dialect=metadata.dialect or {},
-            limits=limits,
-            channels=setup.get("channels") or {},
-            strict=bool(setup.get("limits") or setup.get("channels")),
-            source=str(ranges.get("source") or ""),
-            policy=setup.get("policy") or "off",
-            ramp=setup.get("ramp") or {},
-            order=setup.get("order"),
-        )
+        self.kept.configure(**keeper_setup(metadata, model, self._setup))
 
     def _ranges(self, metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
-        ranges = ranges_for(metadata, model)
-        limits = self._setup.get("limits")
-        return narrowed(ranges, limits, str(self._setup.get("source"))) if limits else ranges
+        return _ranges(metadata, model, self._setup)
 
     def _seated(self, generation: Generation, model: str) -> Seat:
         metadata = generation.metadata
@@ -353,6 +333,43 @@ class Session:
 
 _LEVELS: Final = frozenset(("voltage_v", "current_a", "power_w", "frequency_hz"))
 """Quantities of a manifest's ranges that commands set; others bind parameters only."""
+
+
+def keeper_setup(
+    metadata: PluginMetadata | None, model: str, setup: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the keeper must know of an instrument, as ``KeptSession.configure`` takes it.
+
+    Args:
+        metadata: manifest of the plugin that serves it, None when none does.
+        model: as it answered to ``*IDN?``.
+        setup: what the bench adds to the manifest.
+    """
+    ranges = _ranges(metadata, model, setup) or {}
+    return {
+        "plugin": f"{metadata.name} {metadata.version}" if metadata is not None else "",
+        "safe_state": setup.get("safe_state") or (metadata and metadata.safe_state) or {},
+        "dialect": (metadata and metadata.dialect) or {},
+        "limits": {
+            name: pair
+            for name, pair in ranges.items()
+            if isinstance(pair, list | tuple) and len(pair) == 2 and name in _LEVELS
+        },
+        "channels": setup.get("channels") or {},
+        "strict": bool(setup.get("limits") or setup.get("channels")),
+        "source": str(ranges.get("source") or ""),
+        "policy": setup.get("policy") or "off",
+        "ramp": setup.get("ramp") or {},
+        "order": setup.get("order"),
+    }
+
+
+def _ranges(
+    metadata: PluginMetadata | None, model: str, setup: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    ranges = ranges_for(metadata, model) if metadata is not None else None
+    limits = setup.get("limits")
+    return narrowed(ranges, limits, str(setup.get("source"))) if limits else ranges
 
 
 def narrowed(ranges: Ranges, limits: Limits, source: str) -> dict[str, Any]:

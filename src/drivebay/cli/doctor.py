@@ -128,6 +128,9 @@ def _visa() -> Iterator[Finding]:
     vendors = [str(path) for path in IVIVisaLibrary.get_library_paths()]
     libraries += vendors or ["no vendor's VISA library (not needed)"]
     yield Finding("visa", "ok", ", ".join(libraries))
+    if importlib.util.find_spec("pyvisa_drivebay") is not None:
+        text = 'programs on PyVISA can use "@drivebay", or PYVISA_LIBRARY=@drivebay'
+        yield Finding("visa backend", "ok", text)
     absent = [name for name in ("zeroconf", "psutil") if importlib.util.find_spec(name) is None]
     if absent:
         text = f"`find` may miss instruments on the network: no {' and no '.join(absent)}"

@@ -35,6 +35,7 @@ __all__ = [
     "OwnedLink",
     "SafeStateReport",
     "SessionLink",
+    "borrowed",
     "end_keeper",
     "lend",
     "list_resources",
@@ -95,12 +96,9 @@ def open_link(
         UnsafeError: it could not be made safe after an earlier fault.
     """
     where = parse_resource(resource)
-    granted = os.environ.get(GRANT_VARIABLE)
-    if granted:
-        return _lent(where.text, granted)
-    lent = _lent_here.get(where.text)
-    if lent is not None and not lent.closed:
-        return lent.link()
+    lent = borrowed(resource)
+    if lent is not None:
+        return lent
     opening = {
         "timeout_s": timeout_s,
         "visa_library": visa_library,
@@ -113,6 +111,21 @@ def open_link(
     except BaseException:
         session.close()
         raise
+
+
+def borrowed(resource: str) -> Link | None:
+    """A link to an instrument that was lent to this process; None where nobody lent any.
+
+    Raises:
+        ResourceError: the address breaks a rule (V001 to V015).
+        LeaseError: this is the process of a driver, and it was lent another one.
+    """
+    where = parse_resource(resource)
+    granted = os.environ.get(GRANT_VARIABLE)
+    if granted:
+        return _lent(where.text, granted)
+    lent = _lent_here.get(where.text)
+    return lent.link() if lent is not None and not lent.closed else None
 
 
 def list_resources(*, timeout_s: float = 5.0, network: bool = True) -> list[str]:
