@@ -58,7 +58,7 @@ if TYPE_CHECKING:
         UnsafeError,
     )
     from drivebay._core.index import Candidate, Conflict
-    from drivebay._core.keeper import SafeStateReport
+    from drivebay._core.keeper import SafeStateReport, acknowledge, all_outputs_off
     from drivebay._core.lending import bench_in_force, open_on_bench
     from drivebay._core.manager import (
         PluginEvent,
@@ -115,7 +115,7 @@ _HOMES = {
     "manager": ("PluginEvent", "PluginInfo", "PluginManager", "PluginStatus", "Watcher"),
     "manifest": ("PluginMetadata",),
     "runs": ("Run", "RunStore"),
-    "keeper": ("SafeStateReport",),
+    "keeper": ("SafeStateReport", "acknowledge", "all_outputs_off"),
     "lending": ("bench_in_force", "open_on_bench"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -177,6 +177,8 @@ __all__ = [
     "Watcher",
     "__version__",
     "bench_in_force",
+    "acknowledge",
+    "all_outputs_off",
     "driver_plugin",
     "find_bench",
     "load_bench",

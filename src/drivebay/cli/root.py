@@ -26,6 +26,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "find": "drivebay.cli.find:find",
     "explain": "drivebay.cli.find:explain",
     "measure": "drivebay.cli.measure:measure",
+    "estop": "drivebay.cli.estop:estop",
+    "acknowledge": "drivebay.cli.estop:acknowledge",
     "runs": "drivebay.cli.runs:runs",
     "plugins": "drivebay.cli.plugins:plugins",
     "bench": "drivebay.cli.bench:bench",

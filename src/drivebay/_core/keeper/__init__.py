@@ -1,7 +1,8 @@
 """The keeper: the process that owns the links, so that a driver that dies closes nothing.
 
 ``client`` is what an owner calls, ``server`` the process, ``held`` one instrument in it, ``safing``
-the safe state, ``records`` what outlives it. Below the stages that know plugins: no plugin code can
+the safe state, ``together`` several of them, ``switchoff`` all of the machine, ``records`` what
+outlives a keeper. Below the stages that know plugins: no plugin code can
 get here. ``open_link`` is how everybody else opens an instrument.
 """
 
@@ -23,6 +24,7 @@ from drivebay._core.keeper.client import (
     running_keeper,
 )
 from drivebay._core.keeper.safing import SafeStateReport, run_safe_state
+from drivebay._core.keeper.switchoff import acknowledge, all_outputs_off
 from drivebay._core.links import KeptLink, Link, parse_resource
 
 GRANT_VARIABLE: Final = "DRIVEBAY_KEEPER"
@@ -35,6 +37,8 @@ __all__ = [
     "OwnedLink",
     "SafeStateReport",
     "SessionLink",
+    "acknowledge",
+    "all_outputs_off",
     "borrowed",
     "end_keeper",
     "lend",
