@@ -302,7 +302,13 @@ def stage_in_host(
         loaded = host.load(_code(new), _needs(new))
     finally:
         host.close()
-    return replace(new, seconds=loaded.seconds, drift=loaded.drift)
+    return replace(
+        new,
+        seconds=loaded.seconds,
+        drift=loaded.drift,
+        class_name=loaded.class_name,
+        methods=tuple(loaded.methods),
+    )
 
 
 def _code(generation: Generation) -> Code:

@@ -101,6 +101,9 @@ class Generation:
     drift: tuple[str, ...] = ()
     """Where the class and its manifest contradict each other, without being of no use."""
     stage: Stage | None = None
+    class_name: str = ""
+    methods: tuple[str, ...] = ()
+    """What the class can measure, as its code says; a seed-style driver tells it later."""
 
     @property
     def sha256(self) -> str:
