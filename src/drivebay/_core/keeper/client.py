@@ -66,6 +66,7 @@ class KeeperClient:
         self.path = str(hello["path"])
         self.owner_pid = os.getpid()
         self.dead = False
+        self._over = threading.Event()
         self._port = KeeperPort(self.path, secret, role="control")
         self._sessions: dict[str, KeptSession] = {}
         self._opening = 0
@@ -179,7 +180,17 @@ class KeeperClient:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._died()
+        try:
+            self._died()
+        finally:
+            self._over.set()
+
+    def wait_over(self) -> bool:
+        """Wait until it has died and what it left on was made safe; whether it has.
+
+        At once False while it answers.
+        """
+        return (self.dead or bool(self._port.gone)) and self._over.wait(_SAFE_S)
 
     def _heard(self, event: dict[str, Any]) -> None:
         kind = event.get("event")
@@ -426,9 +437,9 @@ def open_session(
     try:
         return keeper.open(resource, opening, **options)
     except LinkLostError:
-        if not keeper.dead:
+        # It ended because nothing was open, before it heard of us, or it was killed just now.
+        if not keeper.wait_over():
             raise
-        # It ended because nothing was open, before it heard of us.
         return running_keeper().open(resource, opening, **options)
 
 

@@ -93,6 +93,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._grants: dict[str, Grant] = {}
         self._watched: dict[int, Grant] = {}  # by pidfd
+        self._recovering = threading.Lock()
         self._callers = threading.Semaphore(_MOST_PUBLIC)
         self._poll = select.poll()
         self._wake_read, self._wake_write = os.pipe()
@@ -123,7 +124,8 @@ class Keeper:
         with self._lock:
             if resource in self.held:
                 raise LeaseError(f"{resource} is open in this program already", resource=resource)
-        lease = self._lease(resource, force=bool(options.get("force")))
+        with self._recovering:  # the lease we hold for that is not somebody else's
+            lease = self._lease(resource, force=bool(options.get("force")))
         held = Held(resource, opening, lease, self.folder, self._holder, self.tell)
         try:
             self._settle_the_past(held, acknowledge=bool(options.get("acknowledge")))
@@ -474,7 +476,8 @@ class Keeper:
 
     def recover(self, held_too: bool = False) -> dict[str, Any]:
         """Make safe whatever dead keepers left armed; what became of each."""
-        found = recover(self.folder, self._holder, self.tell, held_too=held_too)
+        with self._recovering:
+            found = recover(self.folder, self._holder, self.tell, held_too=held_too)
         return {name: _report(report) for name, report in found.items()}
 
     # -- the main loop ---------------------------------------------------------------------------
