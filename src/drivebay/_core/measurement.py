@@ -10,10 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any, Literal
 
 from drivebay._core.contract.calling import Chunk
-from drivebay._core.errors import AbortedError, DrivebayError, DriverCrashedError
+from drivebay._core.errors import (
+    AbortedError,
+    DrivebayError,
+    DriverCrashedError,
+    DriverHungError,
+)
 from drivebay._core.methods import Column, MethodSpec
 from drivebay._core.session import Session
 
@@ -54,7 +60,7 @@ class Measurement:
         self.reason: str | None = None
         self.values: dict[str, Any] = {}
         self.duration_s = 0.0
-        self._aborted_by = ""
+        self._asked_by = ""
 
     def _checked(self, params: Mapping[str, Any]) -> tuple[MethodSpec, dict[str, Any]]:
         seat = self.session.ready()
@@ -62,8 +68,17 @@ class Measurement:
 
     def abort(self, by: str = "user") -> None:
         """Stop it, from any thread; returns without waiting for the end."""
-        self._aborted_by = by
+        self._asked_by = by
         self.session.abort(by)
+
+    @property
+    def _aborted_by(self) -> str:
+        return self._asked_by or self.session.aborted_by
+
+    def _check_abort(self) -> None:
+        """Stop here if that was asked for, and the driver had not begun when it was told."""
+        if self._aborted_by:
+            raise AbortedError(by=self._aborted_by)
 
     def chunks(self) -> Iterator[Chunk]:
         """Measure; yield each chunk as it is taken. Can be run once, with the session claimed.
@@ -76,12 +91,23 @@ class Measurement:
         started = time.monotonic()
         try:
             session.begin()
-            yield from session.ready().stream(self.method, self.parameters, self.values)
+            self._check_abort()
+            stream = session.ready().stream(self.method, self.parameters, self.values)
+            with closing(stream):
+                for chunk in stream:
+                    yield chunk
+                    self._check_abort()
         except AbortedError as exc:
             exc.by = self._aborted_by or exc.by
             self._end("aborted", exc.by)
             raise
         except DrivebayError as exc:
+            by = self._aborted_by
+            if by and not isinstance(exc, DriverCrashedError | DriverHungError):
+                # The instrument is stopped before the driver hears of it, which may meet half an
+                # answer first.
+                self._end("aborted", by)
+                raise AbortedError(by=by) from exc
             self._end("failed", f"{type(exc).__name__}: {exc}")
             raise
         except BaseException as exc:

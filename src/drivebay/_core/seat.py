@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ class Seat(ABC):
     @abstractmethod
     def stream(
         self, method: str, params: Mapping[str, Any], values: dict[str, Any]
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk]:
         """Measure; yield chunks as they are taken, and put whatever else there is into ``values``.
 
         Raises: what the driver raises, a DriverError for anything that is not ours.
@@ -138,7 +138,7 @@ class InlineSeat(Seat):
 
     def stream(
         self, method: str, params: Mapping[str, Any], values: dict[str, Any]
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk]:
         try:
             yield from measured(self.driver, method, params, values)
         except DrivebayError:
@@ -246,7 +246,7 @@ class HostSeat(Seat):
 
     def stream(
         self, method: str, params: Mapping[str, Any], values: dict[str, Any]
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk]:
         return self._host.stream(method, params, values)
 
     def call(self, name: str, *args: Any) -> Any:

@@ -55,6 +55,7 @@ class Session:
         seat: the driver.
         suspect: a measurement did not end well and nobody has confirmed the safe state since.
         reloads: how often newer code took over.
+        aborted_by: who asked the running measurement to stop; empty while nobody has.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Session:
         self._setup = dict(setup or {})
         self._make_seat = make_seat
         self._wanted: Generation | None = None
+        self.aborted_by = ""
         self._use = ""
         """What the instrument is used for: ``measuring``, ``switching``, or nothing."""
         self._use_changed = threading.Condition()
@@ -141,6 +143,7 @@ class Session:
                     f"{self.resource} is in the middle of a measurement; abort() ends it"
                 )
             self._use = "measuring"
+            self.aborted_by = ""
 
     def release(self) -> None:
         """Give back what :meth:`claim` took; newer code that waited takes over now."""
@@ -252,6 +255,7 @@ class Session:
 
         The keeper switches off first and lets nothing on again; then the driver is told.
         """
+        self.aborted_by = by
         try:
             for problem in self.kept.halt(by):
                 _log.warning("%s: abort: %s", self.resource, problem)
