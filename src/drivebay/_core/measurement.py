@@ -61,15 +61,21 @@ class Measurement:
         self.values: dict[str, Any] = {}
         self.duration_s = 0.0
         self._asked_by = ""
+        self._begun = False
 
     def _checked(self, params: Mapping[str, Any]) -> tuple[MethodSpec, dict[str, Any]]:
         seat = self.session.ready()
         return seat.spec(self.method), seat.validate(self.method, params)
 
     def abort(self, by: str = "user") -> None:
-        """Stop it, from any thread; returns without waiting for the end."""
+        """Stop it, from any thread; returns without waiting for the end.
+
+        One that has not begun will stop at once when it does; one that has ended is left alone,
+        and so is whatever measures on the instrument now.
+        """
         self._asked_by = by
-        self.session.abort(by)
+        if self._begun and self.state is None:
+            self.session.abort(by)
 
     @property
     def _aborted_by(self) -> str:
@@ -89,6 +95,7 @@ class Measurement:
         """
         session = self.session
         started = time.monotonic()
+        self._begun = True
         try:
             session.begin()
             self._check_abort()
