@@ -20,7 +20,13 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from drivebay._core.errors import BusyError, DrivebayError, LinkError, LinkLostError
+from drivebay._core.errors import (
+    BusyError,
+    DrivebayError,
+    DriverCrashedError,
+    LinkError,
+    LinkLostError,
+)
 from drivebay._core.index import Identity, normal_model
 from drivebay._core.keeper import KeptSession, SafeStateReport
 from drivebay._core.loader import Generation
@@ -260,7 +266,9 @@ class Session:
             for problem in self.kept.halt(by):
                 _log.warning("%s: abort: %s", self.resource, problem)
         finally:
-            self.seat.abort()
+            # A driver whose process is gone needs no telling.
+            with contextlib.suppress(DriverCrashedError):
+                self.seat.abort()
 
     def make_safe(self, *, planned: bool = False, forced: bool = False) -> SafeStateReport:
         """Bring the instrument into its safe state.

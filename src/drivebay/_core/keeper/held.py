@@ -465,9 +465,9 @@ class Held:
 
         Verifies nothing: it returns as soon as the writes are out.
         """
-        self.halted_by = by
         if not self.setup.safe_state:
-            return []
+            return []  # only its driver knows how to switch it off, and must be let
+        self.halted_by = by
         try:
             return list(stop_and_write(self.link(), self.setup.safe_state).problems)
         except DrivebayError as exc:
