@@ -60,6 +60,13 @@ if TYPE_CHECKING:
     from drivebay._core.index import Candidate, Conflict
     from drivebay._core.keeper import SafeStateReport, acknowledge, all_outputs_off
     from drivebay._core.lending import bench_in_force, open_on_bench
+    from drivebay._core.machine import (
+        InstrumentRecord,
+        host_facts,
+        instrument_records,
+        keeper_facts,
+        lease_folder_facts,
+    )
     from drivebay._core.manager import (
         PluginEvent,
         PluginInfo,
@@ -69,6 +76,7 @@ if TYPE_CHECKING:
     )
     from drivebay._core.manifest import PluginMetadata
     from drivebay._core.runs import Run, RunStore
+    from drivebay._core.seat import stage_in_host
 
 _HOMES = {
     "bay": ("Bay", "Found", "Instrument", "Stream"),
@@ -117,6 +125,15 @@ _HOMES = {
     "runs": ("Run", "RunStore"),
     "keeper": ("SafeStateReport", "acknowledge", "all_outputs_off"),
     "lending": ("bench_in_force", "open_on_bench"),
+    "keeper": ("SafeStateReport",),
+    "machine": (
+        "InstrumentRecord",
+        "host_facts",
+        "instrument_records",
+        "keeper_facts",
+        "lease_folder_facts",
+    ),
+    "seat": ("stage_in_host",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -144,6 +161,7 @@ __all__ = [
     "Instrument",
     "InstrumentDriver",
     "InstrumentError",
+    "InstrumentRecord",
     "LeaseError",
     "LimitError",
     "LinkError",
@@ -181,8 +199,13 @@ __all__ = [
     "bench_in_force",
     "driver_plugin",
     "find_bench",
+    "host_facts",
+    "instrument_records",
+    "keeper_facts",
+    "lease_folder_facts",
     "load_bench",
     "open_on_bench",
+    "stage_in_host",
 ]
 
 

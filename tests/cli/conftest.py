@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from drivebay.cli import command_tree
@@ -112,3 +113,42 @@ def user_plugins(home: Path) -> Path:
     folder = home / "plugins"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def bench_file(home: Path, bench: Keithley2400Server) -> Callable[..., Path]:
+    """Write a bench file into the home folder that calls the simulated instrument ``smu1``."""
+
+    def write(**more: Any) -> Path:
+        path = home / "bench.yaml"
+        keys = {"resource": bench.resource} | more
+        path.write_text(yaml.safe_dump({"instruments": {"smu1": keys}}), encoding="utf-8")
+        return path
+
+    return write
+
+
+HOLDING = """\
+import sys
+from drivebay import Bay
+with Bay() as bay, bay.open(sys.argv[1]) as smu:
+    smu.write(":OUTP ON")
+    print("holding", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(bench: Keithley2400Server, environment: dict[str, str]) -> Iterator[int]:
+    """Another program that holds the simulated instrument, its output on; its process id."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, bench.resource],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "holding\n"
+        yield program.pid

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from drivebay.cli import failures
@@ -86,3 +88,31 @@ def test_explain_of_an_address_where_nobody_is_exits_with_3(drivebay):
 
     assert done.code == failures.NOT_FOUND
     assert done.json["error"]["type"] == "NoDriverError"
+
+
+def test_a_bench_is_looked_at_and_shown_by_its_names(drivebay, bench, bench_file):
+    bench_file()
+
+    done = drivebay("find", "--json")
+    named = drivebay("find", "smu1")
+
+    assert [(each["alias"], each["resource"]) for each in done.json] == [("smu1", bench.resource)]
+    assert named.code == failures.OK
+    assert re.search(r"^alias +resource", named.out)
+    assert re.search(r"^smu1 +TCPIP", named.out, re.M)
+
+
+@pytest.mark.slow
+def test_an_instrument_somebody_holds_is_shown_with_its_holder_and_not_asked(
+    process, bench, holder
+):
+    done = process("find", bench.resource, "--json")
+    text = process("find", bench.resource)
+
+    (found,) = done.json
+    assert done.code == failures.OK
+    assert found["idn"] is None
+    assert found["holder"]["pid"] == holder
+    assert "held by" in text.out.splitlines()[0]
+    assert f"process {holder}) since" in text.out
+    assert len(bench.log.named("connection_opened")) == 1

@@ -229,6 +229,139 @@ def test_a_plot_is_drawn_on_request(drivebay, bench, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_instrument_is_called_by_its_name_on_the_bench(drivebay, bench, bench_file):
+    bench_file()
+
+    done = drivebay("measure", "iv_sweep", "--on", "smu1", *SWEEP, "--json")
+
+    assert done.code == failures.OK
+    assert done.json["resource"] == bench.resource
+
+
+def test_a_level_beyond_the_bench_is_refused_with_the_file_that_says_so(
+    drivebay, bench, bench_file
+):
+    bench_file(limits={"voltage_v": [-0.7, 0.7]})
+
+    beyond = drivebay("measure", "iv_sweep", "--on", "smu1", *SWEEP, "--stop-v", "0.8")
+
+    assert beyond.code == failures.USAGE
+    assert "--stop-v: 0.8 V is outside -0.7 to 0.7 V" in beyond.err
+    assert "bench.yaml" in beyond.err
+
+
+def test_another_instrument_than_the_bench_pins_is_refused(process, bench, bench_file):
+    bench_file(identity={"model": "MODEL 2400", "serial": "7654321"})
+
+    done = process("measure", "iv_sweep", "--on", "smu1", *SWEEP, "--json")
+
+    assert done.code == failures.FAILED
+    assert done.json["error"]["type"] == "IdentityError"
+    assert "7654321" in done.err
+    assert "put the right instrument back" in done.err
+    assert not bench.log.named("output_on")
+
+
+@pytest.mark.slow
+def test_an_instrument_somebody_holds_is_refused_until_it_is_taken_over(process, bench, holder):
+    words = ["measure", "iv_sweep", "--on", bench.resource, *SWEEP, "--json"]
+
+    refused = process(*words)
+    taken = process(*words, "--force")
+
+    assert refused.code == failures.FAILED
+    assert refused.json["error"]["type"] == "LeaseError"
+    assert refused.json["error"]["holder"]["pid"] == holder
+    assert "--force" in refused.err
+    assert taken.code == failures.OK, taken.err
+    # Made safe before it changed hands, and on again for the sweep.
+    outputs = [each["event"] for each in bench.log.named("output_on", "output_off")]
+    assert outputs[:3] == ["output_on", "output_off", "output_on"]
+
+
+NOISY = """\
+import os
+import signal
+import sys
+import time
+
+from drivebay.driver import ScpiDriver, method
+
+
+class Driver(ScpiDriver):
+    @method("talks")
+    def talks(self, params):
+        print("a word of the driver's")
+        yield {"pid": [os.getpid()]}
+
+    @method("dies")
+    def dies(self, params):
+        yield {"points": [1.0, 2.0]}
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    @method("beyond")
+    def beyond(self, params):
+        self.write(":SOUR:VOLT 5")
+        yield {"points": [1.0]}
+"""
+
+
+@pytest.fixture
+def noisy(user_plugins, write_plugin):
+    """A plugin that misbehaves, for an instrument that is named to it."""
+    manifest = {
+        "supported_methods": ["talks", "dies", "beyond"],
+        "safe_state": {"writes": [":OUTP OFF"], "verify": {"query": ":OUTP?", "equals": "0"}},
+        "dialect": {
+            "energise": [":OUTPut[:STATe] ON"],
+            "off": [":OUTPut[:STATe] OFF"],
+            "levels": {":SOURce:VOLTage[:LEVel]": {"quantity": "voltage_v", "unit": "V"}},
+        },
+        "ranges": {"Model 2400": {"voltage_v": [-1, 1]}},
+    }
+    return write_plugin(user_plugins, "noisy", driver_source=NOISY, **manifest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [[], ["--inline"]])
+def test_what_a_driver_prints_goes_to_standard_error(process, bench, noisy, words):
+    words = ["--on", bench.resource, "--plugin", "noisy", "--json", *words]
+
+    done = process("measure", "talks", *words)
+
+    assert done.code == failures.OK
+    assert done.json["state"] == "done"
+    assert "a word of the driver's" in done.err
+
+
+@pytest.mark.slow
+def test_a_driver_that_crashes_is_a_few_lines_and_the_points_are_kept(process, bench, noisy):
+    words = ["--on", bench.resource, "--plugin", "noisy", "--json"]
+
+    done = process("measure", "dies", *words)
+    loud = process("-v", "measure", "dies", *words)
+
+    error = done.json["error"]
+    assert done.code == failures.FAILED
+    assert (error["type"], error["signal"]) == ("DriverCrashedError", "SIGSEGV")
+    assert "only the driver's process is gone" in done.err
+    assert "Traceback" not in done.err
+    assert "in dies" in loud.err
+    with Bay() as bay:
+        run = bay.runs.open(error["run"])
+        assert (run.state, list(run["points"])) == ("failed", [1.0, 2.0])
+
+
+@pytest.mark.slow
+def test_a_command_beyond_the_limits_is_refused_with_its_source(process, bench, noisy):
+    done = process("measure", "beyond", "--on", bench.resource, "--plugin", "noisy", "--json")
+
+    assert done.code == failures.FAILED
+    assert done.json["error"]["type"] == "LimitError"
+    assert "drivebay bench show" in done.err
+    assert not bench.log.named("level")
+
+
 @pytest.mark.slow
 def test_on_a_terminal_the_curve_grows_and_standard_output_stays_clean(start, bench):
     terminal, theirs = pty.openpty()

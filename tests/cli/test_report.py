@@ -140,3 +140,16 @@ def test_a_file_that_cannot_be_written_is_one_line(drivebay, bench, tmp_path):
     assert done.code == failures.FAILED
     assert str(path) in done.json["error"]["message"]
     assert done.err == f"error: {path}: No such file or directory\n"
+
+
+def test_an_instrument_can_be_called_by_its_name_on_the_bench(
+    drivebay, bench, bench_file, tmp_path
+):
+    path = bench_file()
+    elsewhere = path.rename(tmp_path / "elsewhere.yaml")
+
+    words = ["--bench", str(elsewhere), "--output", str(tmp_path / "r.json"), "--json"]
+    done = drivebay("report", "smu1", *words)
+
+    assert done.code == failures.OK
+    assert done.json["resource"] == bench.resource

@@ -35,10 +35,12 @@ from drivebay._core.contract import ScpiDriver
 from drivebay._core.errors import (
     DrivebayError,
     IdentityError,
+    LeaseError,
     LinkError,
     NoDriverError,
     PluginStateError,
     ResourceError,
+    UnsafeError,
 )
 from drivebay._core.faults import TOO_MANY, WITHIN_S, Faults
 from drivebay._core.host import Exit
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
 
 RESOURCES_VARIABLE: Final = "DRIVEBAY_RESOURCES"
 _FIND_TIMEOUT_S: Final = 2.0
+_HOLDER: Final = ("user", "host", "pid", "program", "since")
 _log = logging.getLogger("drivebay.bay")
 
 
@@ -81,6 +84,9 @@ class Found:
         plugin: the plugin that would be chosen, None when none claims it.
         candidates: every plugin considered, with reasons.
         error: why it could not be asked.
+        alias: its name on the bench, empty without one.
+        holder: who has it, when that is why it could not be asked: ``user``, ``host``, ``pid``,
+            ``program``, ``since``.
     """
 
     resource: str
@@ -89,6 +95,8 @@ class Found:
     plugin: str | None = None
     candidates: tuple[Candidate, ...] = ()
     error: str | None = None
+    alias: str = ""
+    holder: dict[str, Any] = field(default_factory=dict)
 
 
 class Bay:
@@ -157,7 +165,7 @@ class Bay:
     # -- instruments -------------------------------------------------------------------------
 
     def addresses(self, *, network: bool = False, serial: bool = False) -> list[str]:
-        """Return the addresses to look at: ``DRIVEBAY_RESOURCES`` and what VISA finds.
+        """Return the addresses to look at: the bench's, ``DRIVEBAY_RESOURCES``, what VISA finds.
 
         By default nothing is sent to anything that is not known to be an instrument.
 
@@ -167,7 +175,9 @@ class Bay:
                 would be sent ``*IDN?`` by :meth:`find`.
         """
         named = [text.strip() for text in os.environ.get(RESOURCES_VARIABLE, "").split(",")]
-        found = dict.fromkeys(text for text in named if text)
+        on_bench = self.bench.instruments.values() if self.bench is not None else ()
+        found = dict.fromkeys(each.resource for each in on_bench)
+        found.update((text, None) for text in named if text)
         try:
             listed = list_resources(network=network)
             found.update((text, None) for text in listed if serial or not _is_serial(text))
@@ -185,7 +195,7 @@ class Bay:
         """Ask instruments who they are and say which plugin serves each.
 
         Args:
-            resources: addresses to ask; default those of :meth:`addresses`.
+            resources: addresses, or names of the bench; default those of :meth:`addresses`.
             network: whether that default includes a search of the local network.
             serial: whether it includes the serial ports.
         """
@@ -194,22 +204,29 @@ class Bay:
         return [self._look_at(text) for text in resources]
 
     def _look_at(self, text: str) -> Found:
+        entry = self._entry(text)
+        alias = entry.alias if entry is not None else ""
         try:
-            resource = parse_resource(text).text
+            resource = entry.resource if entry is not None else parse_resource(text).text
         except ResourceError as exc:
             return Found(text, error=str(exc))
         if (held := self._holding(resource)) is not None:
-            return self._found(resource, held.idn)
+            return self._found(resource, held.idn, alias)
+        options = dict(entry.link_options) if entry is not None else {}
+        options["timeout_s"] = _FIND_TIMEOUT_S
         try:
-            with open_link(resource, timeout_s=_FIND_TIMEOUT_S) as link:
-                return self._found(resource, link.query("*IDN?").strip())
-        except LinkError as exc:
-            return Found(resource, error=f"{type(exc).__name__}: {exc}")
+            with open_link(resource, **options) as link:
+                return self._found(resource, link.query("*IDN?").strip(), alias)
+        except LeaseError as exc:
+            holder: dict[str, Any] = {k: exc.holder[k] for k in _HOLDER if k in exc.holder}
+            return Found(resource, error=str(exc), alias=alias, holder=holder)
+        except (LinkError, UnsafeError) as exc:
+            return Found(resource, error=f"{type(exc).__name__}: {exc}", alias=alias)
 
-    def _found(self, resource: str, idn: str) -> Found:
+    def _found(self, resource: str, idn: str, alias: str) -> Found:
         candidates = tuple(self.plugins.explain(idn))
         plugin = next((c.plugin for c in candidates if c.usable), None)
-        return Found(resource, idn, parse_idn(idn).to_dict(), plugin, candidates)
+        return Found(resource, idn, parse_idn(idn).to_dict(), plugin, candidates, alias=alias)
 
     def _holding(self, resource: str) -> Instrument | None:
         with self._lock:

@@ -17,6 +17,14 @@ from drivebay.cli.output import emit, heading, json_option, table
 if TYPE_CHECKING:
     from drivebay import Bench, BenchChannel, BenchInstrument, Diagnostic, PluginManager
 
+bench_option = click.option(
+    "--bench",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The bench file; by default the one in force (`drivebay bench show`).",
+)
+"""For every command that takes the name of an instrument."""
+
 _path_argument = click.argument("path", required=False, type=click.Path(path_type=Path))
 
 
@@ -26,6 +34,29 @@ def _manager() -> PluginManager:
     manager = PluginManager()
     manager.discover_plugins()
     return manager
+
+
+def address_of(instrument: str, bench: Path | None) -> tuple[str, dict[str, Any]]:
+    """The address of an instrument that is named, and how the bench opens it.
+
+    Args:
+        instrument: its name on the bench, or its address, which needs no bench.
+        bench: the bench file, None for the one in force.
+
+    Raises:
+        BenchError: every problem of the bench file.
+    """
+    from drivebay import PluginManager, find_bench, load_bench
+
+    path = bench or find_bench(PluginManager(plugin_dirs=[]).home)
+    if path is None:
+        return instrument, {}
+    loaded = load_bench(path)
+    alias = instrument if instrument in loaded.instruments else loaded.alias_of(instrument)
+    if alias is None:
+        return instrument, {}
+    entry = loaded.instruments[alias]
+    return entry.resource, dict(entry.link_options)
 
 
 def _in_force(path: Path | None, home: Path) -> Path:

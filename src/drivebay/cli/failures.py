@@ -47,8 +47,18 @@ _REMEDIES: Final = {
     "ManifestError": "`drivebay plugins check {plugin}` shows all of it",
     "IncompatiblePluginError": "`drivebay plugins show {plugin}` has what it asks for",
     "MissingDependencyError": "install it into the environment of {python}",
-    "DriverError": "the driver's own code raised this; `drivebay -v` logs more",
+    "DriverCrashedError": "only the driver's process is gone; `drivebay -v` shows its last words",
+    "DriverHungError": "its process was ended; `drivebay -v` shows where it stood",
+    "DriverError": "the driver's own code raised this; `drivebay -v` shows where",
+    "IdentityError": "put the right instrument back, or change its identity in the bench file",
+    "LeaseError": "wait for the holder, or --force: the instrument is made safe and taken over",
+    "LimitError": "`drivebay bench show` and `drivebay plugins show NAME` have the limits",
+    "UnsafeError": "look at the instrument; then --acknowledge, or `drivebay acknowledge`",
 }
+
+
+# Attributes of errors that a script may want to act on; they are plain data.
+_FACTS: Final = ("resource", "plugin", "holder", "signal", "exit_code", "waited_s", "code")
 
 
 class NothingFound(click.ClickException):
@@ -63,10 +73,16 @@ class PluginProblem(click.ClickException):
     exit_code = PLUGIN
 
 
-def report_failure(exc: Exception, as_json: bool) -> int:
-    """Say what went wrong and return the exit code."""
+def report_failure(exc: Exception, as_json: bool, *, verbose: bool = False) -> int:
+    """Say what went wrong and return the exit code.
+
+    Args:
+        exc: what ended the command.
+        as_json: also print it as a JSON object on standard output.
+        verbose: also show the driver's own traceback, if there is one.
+    """
     if isinstance(exc, ExceptionGroup):
-        return max(report_failure(each, as_json) for each in exc.exceptions)
+        return max(report_failure(each, as_json, verbose=verbose) for each in exc.exceptions)
     if isinstance(exc, click.ClickException):
         _say_click(exc, as_json)
         return exc.exit_code
@@ -77,6 +93,9 @@ def report_failure(exc: Exception, as_json: bool) -> int:
         click.echo(json.dumps(describe(exc), ensure_ascii=False))
     for line in lines_of(exc):
         click.echo(line, err=True)
+    if verbose:
+        for line in str(getattr(exc, "traceback", "")).rstrip().splitlines():
+            click.echo(f"    {line}", err=True)
     return code
 
 
@@ -112,6 +131,8 @@ def describe(exc: Exception) -> dict[str, Any]:
     }
     if (run_id := getattr(exc, "run_id", None)) is not None:
         found["run"] = run_id
+    if not isinstance(exc, click.ClickException):
+        found.update((fact, value) for fact in _FACTS if (value := getattr(exc, fact, None)))
     return {"error": found}
 
 

@@ -1,9 +1,9 @@
 """Ctrl-C while an instrument measures: the output goes off first, then the program ends.
 
 Promises: the first signal aborts the measurement, which ends as ``AbortedError`` with its points
-kept; another one, for a driver that does not listen, makes the instrument safe and leaves. The
-signal handler only writes a byte to a pipe, because a lock of the link may be held by the very code
-it interrupts.
+kept; another one, for a driver that does not listen, leaves at once, and the keeper, which outlives
+this process, makes the instrument safe. The signal handler only writes a byte to a pipe, because a
+lock may be held by the very code it interrupts.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +28,7 @@ _SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 _PATIENCE_S: Final = 2.0
-_GRACE_S: Final = 1.0
+_ONE_WISH_S: Final = 1.0
 _END: Final = b"."
 
 
@@ -65,13 +66,16 @@ def aborting(stream: Stream, give_up: Callable[[], None]) -> Iterator[StopReques
     def wait() -> None:
         if os.read(reader, 1) == _END:
             return
-        stream.abort(request.by)
+        asked_s = time.monotonic()
+        # On a thread of its own: nothing that stopping may wait for delays the second signal.
+        threading.Thread(target=_abort, args=(stream, request.by), daemon=True).start()
         if not select.select([reader], [], [], _PATIENCE_S)[0]:
-            click.echo("waiting for the driver to stop; once more Ctrl-C gives up on it", err=True)
+            click.echo("waiting for the driver to stop; once more Ctrl-C leaves at once", err=True)
         if os.read(reader, 1) == _END:
             return
         # Two quick signals are one wish: an orderly end that is under way may finish.
-        if select.select([reader], [], [], _GRACE_S)[0] and os.read(reader, 1) == _END:
+        left_s = max(0.0, asked_s + _ONE_WISH_S - time.monotonic())
+        if select.select([reader], [], [], left_s)[0] and os.read(reader, 1) == _END:
             return
         give_up()
 
@@ -88,3 +92,12 @@ def aborting(stream: Stream, give_up: Callable[[], None]) -> Iterator[StopReques
         waiting.join()
         os.close(reader)
         os.close(writer)
+
+
+def _abort(stream: Stream, by: str) -> None:
+    from drivebay import DrivebayError
+
+    try:
+        stream.abort(by)
+    except DrivebayError as exc:
+        click.echo(f"abort: {exc}", err=True)

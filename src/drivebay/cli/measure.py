@@ -1,4 +1,4 @@
-"""``drivebay measure METHOD --on RESOURCE``: one measurement, with the method's own options.
+"""``drivebay measure METHOD --on INSTRUMENT``: one measurement, with the method's own options.
 
 The options of a standard method are made from its typed parameters; the values are judged where
 everybody's are, in the core, so that all problems are told at once.
@@ -6,14 +6,17 @@ everybody's are, in the core, so that all problems are told at once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from drivebay.cli.bench import bench_option
 from drivebay.cli.failures import ABORTED, NothingFound, describe
 from drivebay.cli.interruption import aborting
 from drivebay.cli.output import emit, json_option
@@ -42,13 +45,14 @@ class Methods(click.Group):
         return _own_method(cmd_name) if spec is None else _standard_method(spec)
 
 
-@click.group(cls=Methods, subcommand_metavar="METHOD --on RESOURCE [PARAMETERS]...")
+@click.group(cls=Methods, subcommand_metavar="METHOD --on INSTRUMENT [PARAMETERS]...")
 def measure() -> None:
     """Measure, record, and show the run.
 
-    Numbers may carry their unit: --compliance-a 10mA. Ctrl-C aborts: the output goes off, the
-    points so far are kept. A METHOD that is not listed below is one of a plugin's own; its
-    parameters are given as --set NAME=VALUE.
+    Numbers may carry their unit: --compliance-a 10mA. Ctrl-C (and SIGTERM) aborts: the output goes
+    off at once, the points so far are kept; the second Ctrl-C leaves at once and the keeper makes
+    the instrument safe. What the driver prints goes to standard error. A METHOD that is not listed
+    below is one of a plugin's own; its parameters are given as --set NAME=VALUE.
     """
 
 
@@ -81,12 +85,36 @@ def _own_method(name: str) -> click.Command:
     return click.command(name, help=text)(_common_options(run))
 
 
+instrument_options: Sequence[Callable[..., Any]] = (
+    click.option(
+        "--on",
+        "instrument",
+        metavar="INSTRUMENT",
+        required=True,
+        help="Its name on the bench, or its address.",
+    ),
+    bench_option,
+    click.option(
+        "--inline", is_flag=True, help="Run the driver in this process, where a debugger works."
+    ),
+    click.option(
+        "--force",
+        is_flag=True,
+        help="Take the instrument over from whoever holds it; it is made safe before.",
+    ),
+    click.option(
+        "--acknowledge",
+        is_flag=True,
+        help="Somebody has looked at the instrument that could not be made safe.",
+    ),
+)
+"""Which instrument, and how it is opened; for every command that opens one."""
+
+
 def _common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
-            click.option(
-                "--on", "resource", metavar="RESOURCE", required=True, help="Its address."
-            ),
+            *instrument_options,
             click.option("--plugin", metavar="NAME", help="Use this plugin, whatever fits best."),
             click.option(
                 "--config",
@@ -167,7 +195,11 @@ def _measure(
     method: str,
     params: Mapping[str, Any],
     *,
-    resource: str,
+    instrument: str,
+    bench: Path | None,
+    inline: bool,
+    force: bool,
+    acknowledge: bool,
     plugin: str | None,
     config: tuple[str, ...],
     plot: str | None,
@@ -175,12 +207,20 @@ def _measure(
 ) -> int | None:
     from drivebay import Bay
 
-    with Bay() as bay:
+    with _prints_to_stderr(inline), Bay(bench=bench) as bay:
         if plugin is None:
             _require_somebody_has(bay, method)
-        with bay.open(resource, plugin=plugin, config=_pairs(config) or None) as instrument:
+        opened = bay.open(
+            instrument,
+            plugin=plugin,
+            config=_pairs(config) or None,
+            isolation="inline" if inline else None,
+            force=force,
+            acknowledge=acknowledge,
+        )
+        with opened:
             try:
-                run, _ = record(instrument, method, params, curve=not as_json, as_json=as_json)
+                run, _ = record(opened, method, params, curve=not as_json, as_json=as_json)
             except Aborted as exc:
                 tell_abort(exc, as_json)
                 return ABORTED
@@ -193,6 +233,16 @@ def _measure(
         if plot is not None:
             click.echo(f"wrote {plot}")
     return None
+
+
+@contextlib.contextmanager
+def _prints_to_stderr(inline: bool) -> Iterator[None]:
+    """What a driver in this process prints must not come between the lines of the result."""
+    if not inline:
+        yield  # a driver in a process of its own has a pipe, whose lines go to standard error
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _require_somebody_has(bay: Bay, method: str) -> None:
@@ -212,14 +262,17 @@ class Aborted(Exception):  # noqa: N818 - an end somebody asked for, not an erro
     """A measurement was stopped from the keyboard or by a signal.
 
     Attributes:
-        run: what was measured before.
+        run: what was measured before; None when it had not begun.
         safe: True when the instrument confirmed its safe state, None when it cannot be asked.
         cause: the error it ended with.
+        left: the program ends without waiting, and the keeper makes the instrument safe.
     """
 
-    def __init__(self, run: Run, safe: bool | None, cause: Exception) -> None:
+    def __init__(
+        self, run: Run | None, safe: bool | None, cause: Exception, *, left: bool = False
+    ) -> None:
         super().__init__(str(cause))
-        self.run, self.safe, self.cause = run, safe, cause
+        self.run, self.safe, self.cause, self.left = run, safe, cause, left
 
 
 def record(
@@ -245,19 +298,22 @@ def record(
         Aborted: it was stopped; the output is off and the points are kept.
         DrivebayError: as :meth:`drivebay.Instrument.measure`.
     """
-    from drivebay import AbortedError
+    from drivebay import AbortedError, PluginStateError
 
     stream = instrument.stream(method, **params)
     chunks = 0
 
     def give_up() -> None:
-        safe = instrument.make_safe().verified
         cause = AbortedError("the driver did not stop; the program left it behind")
-        cause.run_id = stream.run.id
-        tell_abort(Aborted(stream.run, safe, cause), as_json)
+        run = None
+        with contextlib.suppress(PluginStateError):  # it had not begun
+            run = stream.run
+            cause.run_id = run.id
+        tell_abort(Aborted(run, None, cause, left=True), as_json)
         if sys.stderr.isatty():
             click.echo("\x1b[?25h", err=True, nl=False)  # the live view hides the cursor
-        # The driver's thread cannot be ended and would keep the interpreter from ending.
+        # Nothing is closed in order: the driver may never answer. With this process its driver's
+        # ends, and the keeper makes safe whatever is on.
         os._exit(ABORTED)
 
     try:
@@ -284,10 +340,13 @@ def tell_abort(exc: Aborted, as_json: bool) -> None:
         False: "THE INSTRUMENT DOES NOT CONFIRM ITS SAFE STATE: look at it, switch it off",
         None: "its safe state was sent; its plugin has no query to confirm it",
     }[exc.safe]
+    if exc.left:
+        safe = "its output was told to go off, and its keeper makes sure of that now"
     if as_json:
         emit(describe(exc.cause))
     click.echo(f"aborted; {safe}", err=True)
-    click.echo(f"  {len(exc.run)} points are kept: drivebay runs show {exc.run.id}", err=True)
+    if exc.run is not None:
+        click.echo(f"  {len(exc.run)} points are kept: drivebay runs show {exc.run.id}", err=True)
 
 
-__all__ = ["Aborted", "measure", "record", "tell_abort"]
+__all__ = ["Aborted", "instrument_options", "measure", "record", "tell_abort"]

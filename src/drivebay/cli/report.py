@@ -1,4 +1,4 @@
-"""``drivebay report RESOURCE``: what a real instrument says of itself, in a file to send back.
+"""``drivebay report INSTRUMENT``: what a real instrument says of itself, in a file to send back.
 
 Promises: sends the queries of one fixed list and nothing else; sets nothing, clears nothing, and
 leaves the output as it is. Two of the queries take away what they answer, as the standard wants it:
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from drivebay.cli.bench import address_of, bench_option
 from drivebay.cli.output import emit, heading, json_option
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Questions:
 
 
 @click.command()
-@click.argument("resource")
+@click.argument("instrument")
+@bench_option
 @click.option(
     "--output",
     "-o",
@@ -76,14 +78,16 @@ class Questions:
     help="Where to write it; by default drivebay-report-MODEL-DATE.json here.",
 )
 @json_option
-def report(resource: str, output: Path | None, as_json: bool) -> None:
+def report(instrument: str, bench: Path | None, output: Path | None, as_json: bool) -> None:
     """Ask a real instrument about itself, and write a file to send back.
 
-    Read-only: it sends `*IDN?`, `*OPT?`, `*STB?`, `*ESR?` and `:SYST:ERR?`, sets nothing and
-    switches nothing. Reading the error queue and the event status register empties them. Writes a
-    JSON file and the same for reading (.md). The serial number of the instrument is in both.
+    INSTRUMENT is its name on the bench or its address. Read-only: it sends `*IDN?`, `*OPT?`,
+    `*STB?`, `*ESR?` and `:SYST:ERR?`, sets nothing and switches nothing. Reading the error queue
+    and the event status register empties them. Writes a JSON file and the same for reading (.md).
+    The serial number of the instrument is in both.
     """
-    found = examine(resource)
+    resource, options = address_of(instrument, bench)
+    found = examine(resource, **options)
     path = output or Path(_file_name(found))
     path.write_text(json.dumps(found, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     readable = path.with_suffix(".md")
@@ -99,27 +103,29 @@ def report(resource: str, output: Path | None, as_json: bool) -> None:
     click.echo("Read them, then send them back in an issue. The serial number is in them.")
 
 
-def examine(resource: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+def examine(resource: str, timeout_s: float = _TIMEOUT_S, **options: Any) -> dict[str, Any]:
     """Ask an instrument everything on the list; the report as plain data.
 
     Args:
         resource: its address.
         timeout_s: how long to wait for each answer; a query without one is not asked again.
+        **options: as :func:`drivebay.driver.open_link` takes them.
 
     Raises:
         ResourceError: the address is not one.
         LinkOpenError: nothing answers there.
+        LeaseError: somebody else holds it.
     """
     from drivebay.driver import open_link
 
     opening_s = time.monotonic()
-    with open_link(resource, timeout_s=timeout_s) as link:
+    with open_link(resource, timeout_s=timeout_s, **options) as link:
         opened_s = time.monotonic()
         questions = Questions(link)
         idn = questions.ask("*IDN?")
         # The queue first: a query the instrument does not know would put an entry of its own there.
         before = questions.errors() if idn is not None else []
-        options = questions.ask("*OPT?") if idn is not None else None
+        fitted = questions.ask("*OPT?") if idn is not None else None
         registers = {name: questions.ask(name) for name in ("*STB?", "*ESR?") if idn is not None}
         times_ms = _round_trips(questions) if idn is not None else []
         after = questions.errors() if idn is not None else []
@@ -134,7 +140,7 @@ def examine(resource: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
             "interface": link.interface,
             "open_ms": round((opened_s - opening_s) * 1000, 3),
             "idn": idn,
-            "options": options,
+            "options": fitted,
             "registers": registers,
             "errors_before": before,
             "errors_after": after,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -35,6 +36,9 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "drivebay.cli.doctor:doctor",
     "report": "drivebay.cli.report:report",
 }
+
+
+_VERBOSE: Final = re.compile("-v+|--verbose")
 
 
 class Root(click.Group):
@@ -98,7 +102,8 @@ class Root(click.Group):
             click.echo("aborted", err=True)
             code = ABORTED
         except Exception as exc:  # noqa: BLE001 - border: the task root; it becomes an exit code
-            code = report_failure(exc, as_json)
+            verbose = any(_VERBOSE.fullmatch(word) for word in words)
+            code = report_failure(exc, as_json, verbose=verbose)
         finally:
             logging.captureWarnings(False)
         sys.exit(code if isinstance(code, int) else OK)
