@@ -58,6 +58,7 @@ def test_the_demo_finds_sweeps_fits_and_keeps(process):
     assert "simulated" in done.out
     assert "*IDN?" in done.out
     assert "keithley_2400, because it declares model '2400'" in done.out
+    assert re.search(r"in a process of its own, \d+; the keeper, process \d+", done.out)
     assert "161 points" in done.out
     assert "ideality factor n" in done.out
     with Bay() as bay:
@@ -103,7 +104,7 @@ def test_without_the_extras_the_demo_says_so_and_keeps_the_run(process, without)
         assert bay.runs.open("last").state == "done"
 
 
-def test_the_demo_edits_its_driver_live_and_breaks_it(process, home):
+def test_the_demo_edits_its_driver_under_an_open_instrument_and_breaks_it(process, home):
     done = process("demo", "--reload", "--json")
 
     assert done.code == failures.OK, done.err
@@ -117,6 +118,38 @@ def test_the_demo_edits_its_driver_live_and_breaks_it(process, home):
     with Bay() as bay:
         states = [bay.runs.open(each["run"]).state for each in done.json["sweeps"]]
     assert states == ["done", "done", "done"]
+    # Another driver's process, the same keeper, the same connection.
+    assert done.json["reloads"] == 1
+    assert len(set(done.json["host_pids"])) == 2
+    assert len(set(done.json["keeper_pids"])) == 1
+    assert done.json["reconnects"] == done.json["new_connections"] == 0
+    assert "error" not in done.err
+
+
+def test_the_demo_kills_its_driver_and_loses_nothing_that_was_measured(process, home):
+    done = process("demo", "--crash", "--json")
+
+    assert done.code == failures.OK, done.err
+    told = done.json
+    assert told["error"] == {"type": "DriverCrashedError", "signal": "SIGKILL"}
+    assert 0 < told["output_off_after_s"] < 1
+    assert told["killed_pid"] != told["host_pid"]
+    assert told["again"]["state"] == "done"
+    assert told["again"]["rows"] == 161
+    with Bay() as bay:
+        lost = bay.runs.open(told["lost"]["run"])
+        assert lost.state == "failed"
+        assert 0 < len(lost) == told["lost"]["rows"] < 161
+
+
+def test_the_demo_with_crash_tells_each_step(process):
+    done = process("demo", "--crash")
+
+    assert done.code == failures.OK, done.err
+    for word in ("load", "kill", "off", "error", "kept", "sweep"):
+        assert re.search(rf"^ ?\d+  {word} ", done.out, re.M)
+    assert "by the simulator's own log" in done.out
+    assert process("demo", "--crash", "--reload").code == failures.USAGE
 
 
 def test_the_demo_with_reload_tells_each_step(process):

@@ -28,7 +28,7 @@ from drivebay.cli.output import emit, heading, json_option
 from drivebay.cli.runs import rows_table
 
 if TYPE_CHECKING:
-    from drivebay import Bay, Found, PluginInfo, Run
+    from drivebay import Bay, Found, Instrument, Run
 
 DIODE: Final = TrueDiode()
 SWEEP: Final = {
@@ -62,8 +62,9 @@ class Story:
 
 @click.command()
 @click.option(
-    "--reload", "live_edit", is_flag=True, help="Edit a copy of the driver between two sweeps."
+    "--reload", "live_edit", is_flag=True, help="Edit a copy of the driver while it is in use."
 )
+@click.option("--crash", is_flag=True, help="Kill the driver's process in the middle of a sweep.")
 @click.option(
     "--output",
     "-o",
@@ -72,17 +73,24 @@ class Story:
     help="Folder for the plot; by default beside the run.",
 )
 @json_option
-def demo(live_edit: bool, output: Path | None, as_json: bool) -> int | None:
+def demo(live_edit: bool, crash: bool, output: Path | None, as_json: bool) -> int | None:
     """Find a simulated instrument, sweep a diode with it, show and keep the result.
 
     Starts a simulated Keithley 2400 in a process of its own, finds it, chooses and loads its
     driver, measures an I-V curve, fits it and compares the fit with the simulated diode. The run
-    and a plot are kept. With --reload it edits a copy of the driver, and breaks it, between sweeps.
+    and a plot are kept. With --reload it edits a copy of the driver, and breaks it, under an open
+    instrument. With --crash it kills the driver's process in the middle of a sweep and goes on.
     """
+    if live_edit and crash:
+        raise click.UsageError("give either --reload or --crash")
     if live_edit:
         from drivebay.cli.demo_reload import demo_reload
 
         return demo_reload(as_json)
+    if crash:
+        from drivebay.cli.demo_crash import demo_crash
+
+        return demo_crash(as_json)
     story = Story(as_json)
     started_s = time.monotonic()
     try:
@@ -124,7 +132,7 @@ def _measure_diode(story: Story, resource: str, output: Path | None) -> dict[str
     with Bay() as bay:
         found = look(story, bay, resource)
         with bay.open(found.resource) as smu:
-            told_load(story, smu.plugin)
+            told_load(story, smu)
             story.step(
                 "sweep",
                 f"iv_sweep {SWEEP['start_v']:g} to {SWEEP['stop_v']:g} V, {SWEEP['points']} points,"
@@ -190,14 +198,19 @@ def look(story: Story, bay: Bay, resource: str) -> Found:
     return found
 
 
-def told_load(story: Story, plugin: PluginInfo) -> None:
-    """Say which code is in service."""
+def told_load(story: Story, smu: Instrument) -> None:
+    """Say which code is in service, and where it runs."""
+    plugin = smu.plugin
     metadata = plugin.metadata
     took = f", in {plugin.load_duration_s * 1000:.0f} ms" if plugin.load_duration_s else ""
     story.step(
         "load",
         f"{metadata.name} {metadata.version} ({plugin.source}), generation {plugin.generation},"
         f" sha256 {(plugin.sha256 or '')[:12]}{took}",
+    )
+    story.line(
+        f"              in a process of its own, {smu.host_pid}; the keeper, process"
+        f" {smu.keeper_pid}, holds the link"
     )
 
 
@@ -308,6 +321,7 @@ def next_commands(run_id: str) -> Sequence[tuple[str, str]]:
         (f"runs show {run_id}", "the run again"),
         ("runs export last --output iv.csv", "its points for another program"),
         ("demo --reload", "edit the driver while it is in use"),
+        ("demo --crash", "kill it in the middle of a sweep"),
         ("new my_smu", "a driver of your own"),
         ("report RESOURCE", "a real instrument: it only reads"),
     )

@@ -10,10 +10,12 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 _READY_S: Final = 20.0
 
@@ -52,10 +54,18 @@ class SimulatedBench:
     Attributes:
         resource: its address.
         pid: its process.
+        log: its own record of what happened when, JSON lines.
     """
 
     resource: str
     pid: int
+    log: Path
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """What it recorded so far under these names; ``t`` is the machine's monotonic clock."""
+        # A line that is being written has no end yet.
+        lines = self.log.read_text("utf-8").rpartition("\n")[0].splitlines()
+        return [each for each in map(json.loads, lines) if each["event"] in names]
 
 
 class SimulatorError(RuntimeError):
@@ -74,17 +84,22 @@ def simulated_2400(options: Sequence[str]) -> Iterator[SimulatedBench]:
     Raises:
         SimulatorError: it did not say that it is ready.
     """
-    command = [sys.executable, "-m", "drivebay.sim", "keithley2400", *options]
-    # A session of its own: Ctrl-C is for the measurement, which needs the instrument to stop it.
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="drivebay-bench-"))
+        log = Path(folder) / "events.jsonl"
+        words = ["keithley2400", *options, f"--log={log}"]
+        # A session of its own: Ctrl-C is for the measurement, which needs the instrument to stop.
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-m", "drivebay.sim", *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
         try:
-            yield SimulatedBench(_address(process), process.pid)
+            yield SimulatedBench(_address(process), process.pid, log)
         finally:
             assert process.stdin is not None  # noqa: S101 - it was asked for
             process.stdin.close()

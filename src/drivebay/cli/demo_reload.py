@@ -1,4 +1,4 @@
-"""``drivebay demo --reload``: a driver is edited, and broken, while the program that uses it runs.
+"""``drivebay demo --reload``: a driver is edited, and broken, under an open instrument.
 
 The driver is a copy of the built-in one in a temporary folder. The edits are text edits, saved as
 an editor saves; everything after the save is the engine's own doing.
@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from drivebay.cli.demo import Story, introduce, look, told_load
-from drivebay.cli.demo_bench import SimulatorError, simulated_2400
+from drivebay.cli.demo_bench import SimulatedBench, SimulatorError, simulated_2400
 from drivebay.cli.failures import ABORTED
 from drivebay.cli.measure import Aborted, record, tell_abort
 from drivebay.cli.output import emit
 from drivebay.plotting import engineering
 
 if TYPE_CHECKING:
-    from drivebay import Bay, PluginEvent, PluginInfo, Run
+    from drivebay import Bay, Instrument, PluginEvent, Run
 
 PLUGIN: Final = "keithley_2400"
 OHM: Final = 1e6
@@ -55,13 +55,15 @@ class Edit:
 
 
 class LiveDriver:
-    """The driver file being edited, and the news of its plugin."""
+    """The driver file being edited, and the news of its plugin.
+
+    The bay listens first: when the news is here, the open instrument has the new code.
+    """
 
     def __init__(self, bay: Bay, file: Path) -> None:
         self.file = file
-        self._news: queue.Queue[PluginEvent] = queue.Queue()
-        self._bay = bay
-        bay.plugins.subscribe(self._news.put)
+        self._news: queue.Queue[tuple[PluginEvent, float]] = queue.Queue()
+        bay.plugins.subscribe(lambda event: self._news.put((event, time.monotonic())))
 
     def save(self, text: str) -> Edit:
         """Save the file as an editor does, and wait for what the watch makes of it.
@@ -75,18 +77,13 @@ class LiveDriver:
         os.replace(beside, self.file)
         while True:
             try:
-                event = self._news.get(timeout=_WAIT_S)
+                event, came_s = self._news.get(timeout=_WAIT_S)
             except queue.Empty:
                 raise SimulatorError(
                     f"no reload within {_WAIT_S:g} s of saving {self.file}"
                 ) from None
             if event.kind in {"reloaded", "reload_failed"}:
-                return Edit(event, event.monotonic_s - saved_s)
-
-    @property
-    def info(self) -> PluginInfo:
-        """The plugin's record now."""
-        return self._bay.plugins.plugins[PLUGIN]
+                return Edit(event, came_s - saved_s)
 
 
 @contextmanager
@@ -109,14 +106,14 @@ def _copy_of_built_in() -> Iterator[Path]:
 
 
 def demo_reload(as_json: bool) -> int | None:
-    """Sweep, edit the driver, sweep, break it, sweep; one program, one instrument throughout."""
+    """Sweep, edit the driver, sweep, break it, sweep; one open instrument throughout."""
     story = Story(as_json)
     # Readings as quick as they come: it is their noise that shows which code ran.
     options = ["--device=resistor", f"--ohm={OHM!r}", "--serial-number=SIM2400"]
     try:
         with simulated_2400(options) as bench, _copy_of_built_in() as folder:
             introduce(story, bench, "a resistor of 1 MΩ")
-            result = _edit_live(story, bench.resource, folder)
+            result = _edit_live(story, bench, folder)
     except Aborted as exc:
         tell_abort(exc, as_json)
         return ABORTED
@@ -125,7 +122,7 @@ def demo_reload(as_json: bool) -> int | None:
     return None
 
 
-def _edit_live(story: Story, resource: str, folder: Path) -> dict[str, Any]:
+def _edit_live(story: Story, bench: SimulatedBench, folder: Path) -> dict[str, Any]:
     from drivebay import Bay
 
     file = folder / PLUGIN / "driver.py"
@@ -133,47 +130,57 @@ def _edit_live(story: Story, resource: str, folder: Path) -> dict[str, Any]:
     second = first.replace(BEFORE, AFTER)
     if second == first:
         raise SimulatorError(f"{file} does not contain {BEFORE}, which the demonstration edits")
-    with Bay(plugin_dirs=[folder]) as bay, bay.plugins.watch():
+    with Bay(plugin_dirs=[folder]) as bay:
         story.step("copy", f"the built-in driver, into {folder}")
-        found = look(story, bay, resource)
-        driver = LiveDriver(bay, file)
-        bay.plugins.require(PLUGIN)
-        told_load(story, driver.info)
-        sweeps = [_sweep(story, bay, found.resource)]
+        found = look(story, bay, bench.resource)
+        with bay.open(found.resource) as smu, bay.watch():
+            driver = LiveDriver(bay, file)
+            told_load(story, smu)
+            connections = len(bench.events("connection_opened"))
+            keepers, hosts = [smu.keeper_pid], [smu.host_pid]
+            sweeps = [_sweep(story, smu)]
 
-        edit = driver.save(second)
-        story.step("edit", f"{file.name}: ten readings a point, by the instrument's own filter")
-        _tell_difference(story, first, second)
-        _tell_reload(story, driver, edit)
-        sweeps.append(_sweep(story, bay, found.resource))
-        better = sweeps[0]["noise_a"] / sweeps[1]["noise_a"]
-        story.line(f"              {better:.1f} times less noise: that is the new code")
+            edit = driver.save(second)
+            story.step("edit", f"{file.name}: ten readings a point, by the instrument's own filter")
+            _tell_difference(story, first, second)
+            _tell_reload(story, smu, edit, hosts[0])
+            keepers.append(smu.keeper_pid)
+            hosts.append(smu.host_pid)
+            sweeps.append(_sweep(story, smu))
+            better = sweeps[0]["noise_a"] / sweeps[1]["noise_a"]
+            story.line(f"              {better:.1f} times less noise: that is the new code")
 
-        broken = driver.save(second + BROKEN)
-        story.step("break", f"{file.name}: a line that is no Python")
-        _tell_difference(story, second, second + BROKEN)
-        info = driver.info
-        for line in broken.event.message.splitlines():
-            story.line(click.style(f"              {line}", fg="red"))
-        story.line(f"              generation {info.generation} goes on (degraded)")
-        sweeps.append(_sweep(story, bay, found.resource))
-        story.line()
-        story.line("The program was never restarted. An edit that loads is used by the next open;")
-        story.line("one that does not changes nothing but the plugin's record.")
-        return {
-            "simulated": True,
-            "idn": found.idn,
-            "sweeps": sweeps,
-            "reloaded_after_s": edit.took_s,
-            "reload_error": broken.event.message,
-            "degraded": info.degraded,
-        }
+            broken = driver.save(second + BROKEN)
+            story.step("break", f"{file.name}: a line that is no Python")
+            _tell_difference(story, second, second + BROKEN)
+            for line in broken.event.message.splitlines():
+                story.line(click.style(f"              {line}", fg="red"))
+            story.line(f"              generation {smu.plugin.generation} goes on (degraded)")
+            sweeps.append(_sweep(story, smu))
+            connections = len(bench.events("connection_opened")) - connections
+            story.line()
+            story.line(
+                "The instrument was opened once. Code that loads takes over the open session;"
+            )
+            story.line("code that does not changes nothing but the plugin's record.")
+            return {
+                "simulated": True,
+                "idn": found.idn,
+                "sweeps": sweeps,
+                "reloaded_after_s": edit.took_s,
+                "reloads": smu.reloads,
+                "reconnects": smu.reconnects,
+                "new_connections": connections,
+                "keeper_pids": keepers,
+                "host_pids": hosts,
+                "reload_error": broken.event.message,
+                "degraded": smu.plugin.degraded,
+            }
 
 
-def _sweep(story: Story, bay: Bay, resource: str) -> dict[str, Any]:
-    with bay.open(resource) as smu:
-        info = smu.plugin
-        run, _ = record(smu, "iv_sweep", SWEEP, on_stderr=False)
+def _sweep(story: Story, smu: Instrument) -> dict[str, Any]:
+    info = smu.plugin
+    run, _ = record(smu, "iv_sweep", SWEEP, on_stderr=False)
     noise_a = noise_of(run)
     story.step(
         "sweep",
@@ -204,10 +211,14 @@ def _tell_difference(story: Story, old: str, new: str) -> None:
             story.line(click.style(f"              {line[0]} {line[2:].strip()}", fg=colour))
 
 
-def _tell_reload(story: Story, driver: LiveDriver, edit: Edit) -> None:
-    info = driver.info
+def _tell_reload(story: Story, smu: Instrument, edit: Edit, before: int | None) -> None:
+    info = smu.plugin
     story.step(
         "reload",
-        f"generation {info.generation}, sha256 {(info.sha256 or '')[:12]}, in service"
+        f"generation {info.generation}, sha256 {(info.sha256 or '')[:12]}, has the open instrument"
         f" {edit.took_s * 1000:.0f} ms after the save",
+    )
+    story.line(
+        f"              driver's process {before} -> {smu.host_pid}, keeper {smu.keeper_pid} as"
+        f" before, {smu.reconnects} reconnects"
     )

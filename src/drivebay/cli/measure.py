@@ -283,6 +283,7 @@ def record(
     curve: bool = False,
     on_stderr: bool = True,
     as_json: bool = False,
+    on_chunk: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> tuple[Run, int]:
     """Measure with a view of it, and Ctrl-C as an abort; return the run and how many chunks came.
 
@@ -293,6 +294,7 @@ def record(
         curve: draw the points as they come.
         on_stderr: where to show it; standard output otherwise. Only a terminal shows anything.
         as_json: tell on standard output, as JSON, when a driver had to be given up.
+        on_chunk: is given the points as they come.
 
     Raises:
         Aborted: it was stopped; the output is off and the points are kept.
@@ -324,6 +326,8 @@ def record(
             for chunk in stream:
                 chunks += 1
                 shown.add(chunk)
+                if on_chunk is not None:
+                    on_chunk(chunk)
                 if stop.by:
                     stream.abort(stop.by)
     except AbortedError as exc:
