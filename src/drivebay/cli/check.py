@@ -81,7 +81,7 @@ def check_plugins(path_or_name: str) -> list[Checked]:
     manager = PluginManager([folder, *everywhere.plugin_dirs])
     manager.discover_plugins()
     known = {info.path: info for info in (*manager.shadowed, *manager.plugins.values())}
-    here = [info for info in known.values() if _holds(path, Path(info.path))]
+    here = [info for info in known.values() if holds(path, Path(info.path))]
     if not here:
         raise NothingFound(
             f"{path} holds no plugin: no plugin.yaml, and no class decorated with @driver_plugin"
@@ -89,7 +89,8 @@ def check_plugins(path_or_name: str) -> list[Checked]:
     return [_check(manager, info) for info in here]
 
 
-def _holds(path: Path, manifest: Path) -> bool:
+def holds(path: Path, manifest: Path) -> bool:
+    """Whether a manifest is the one of a path, or lies below it."""
     return manifest == path or (path.is_dir() and path.resolve() in manifest.resolve().parents)
 
 

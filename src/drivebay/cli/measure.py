@@ -68,7 +68,7 @@ def _standard_method(spec: MethodSpec) -> click.Command:
             for field in known
             if given[field.name] is not None
         }
-        return _measure(spec.name, {**params, **_pairs(options.pop("assigned"))}, **options)
+        return _measure(spec.name, {**params, **pairs(options.pop("assigned"))}, **options)
 
     command = click.command(spec.name, help=f"{spec.title}: {spec.help or spec.title}")(
         _common_options(run)
@@ -79,7 +79,7 @@ def _standard_method(spec: MethodSpec) -> click.Command:
 
 def _own_method(name: str) -> click.Command:
     def run(**options: Any) -> int | None:
-        return _measure(name, _pairs(options.pop("assigned")), **options)
+        return _measure(name, pairs(options.pop("assigned")), **options)
 
     text = f"The method {name!r} of a plugin; its parameters are given as --set NAME=VALUE."
     return click.command(name, help=text)(_common_options(run))
@@ -177,7 +177,28 @@ def _number(text: str) -> float | int | str:
         return text
 
 
-def _pairs(words: tuple[str, ...]) -> dict[str, Any]:
+def parameters_of(method: str, words: Sequence[str]) -> dict[str, Any]:
+    """The parameters that words of a command line give to a method, as ``measure`` reads them.
+
+    Args:
+        method: a standard method, whose parameters are options; or one of a plugin's own.
+        words: what comes after its name.
+
+    Raises:
+        click.UsageError: an option it does not have.
+    """
+    from drivebay.driver import STANDARD, fields
+
+    spec = STANDARD.get(method)
+    known = fields(spec) if spec is not None else ()
+    assigned = click.Option(["--set", "assigned"], metavar="NAME=VALUE", multiple=True)
+    command = click.Command(method, params=[*map(_option, known), assigned])
+    given = command.make_context(method, list(words)).params
+    named = {f.name: _value(f, given[f.name]) for f in known if given[f.name] is not None}
+    return {**named, **pairs(given["assigned"])}
+
+
+def pairs(words: tuple[str, ...]) -> dict[str, Any]:
     """``NAME=VALUE`` words; a value is JSON where it can be (3, true, [1, 2]), else text."""
     found: dict[str, Any] = {}
     for word in words:
@@ -213,7 +234,7 @@ def _measure(
         opened = bay.open(
             instrument,
             plugin=plugin,
-            config=_pairs(config) or None,
+            config=pairs(config) or None,
             isolation="inline" if inline else None,
             force=force,
             acknowledge=acknowledge,
@@ -353,4 +374,12 @@ def tell_abort(exc: Aborted, as_json: bool) -> None:
         click.echo(f"  {len(exc.run)} points are kept: drivebay runs show {exc.run.id}", err=True)
 
 
-__all__ = ["Aborted", "instrument_options", "measure", "record", "tell_abort"]
+__all__ = [
+    "Aborted",
+    "instrument_options",
+    "measure",
+    "pairs",
+    "parameters_of",
+    "record",
+    "tell_abort",
+]

@@ -33,6 +33,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "plugins": "drivebay.cli.plugins:plugins",
     "bench": "drivebay.cli.bench:bench",
     "new": "drivebay.cli.new:new",
+    "dev": "drivebay.cli.dev:dev",
     "doctor": "drivebay.cli.doctor:doctor",
     "report": "drivebay.cli.report:report",
 }
