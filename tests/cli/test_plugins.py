@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import jsonschema_rs
 import pytest
 import yaml
@@ -91,7 +94,51 @@ def test_show_has_the_whole_manifest(drivebay):
     text = drivebay("plugins", "show", "keithley_2400").out
 
     assert done.json["manifest"]["ranges"]["2400"]["voltage_v"] == [-210, 210]
-    assert "safe_state" in text
+    assert re.search(r"safe_state +:ABOR, :OUTP OFF; then :OUTP\? must answer: equals 0", text)
+    assert re.search(r"isolation +process: the driver runs in a process of its own", text)
+    assert re.search(r"dialect +8 energise, 3 off", text)
+    assert re.search(r"limits of 2400 +voltage_v -210..210, current_a -1.05..1.05", text)
+    assert "voltage_v to 21 with current_a to 1.05 or voltage_v to 210" in text
+
+
+def test_a_plugin_without_a_safe_state_is_shown_as_such(drivebay, user_plugins, write_plugin):
+    write_plugin(user_plugins, "acme", isolation="inline")
+
+    text = drivebay("plugins", "list")
+    listed = by_name(drivebay("plugins", "list", "--json").json)
+    shown = drivebay("plugins", "show", "acme").out
+
+    assert re.search(r"^acme +1.0.0 +discovered +inline +NONE", text.out, re.M)
+    assert re.search(r"^keithley_2400 +1.0.0 +discovered +process +yes", text.out, re.M)
+    assert "acme: no safe state" in text.err
+    assert "keithley_2400" not in text.err
+    assert (listed["acme"]["isolation"], listed["acme"]["safe_state"]) == ("inline", None)
+    assert listed["keithley_2400"]["safe_state"]["writes"] == [":OUTP OFF"]
+    assert "NONE: nothing switches its output off" in shown
+
+
+@pytest.mark.parametrize("verb", ["check", "reload"])
+def test_plugin_code_runs_in_a_process_of_its_own(
+    drivebay, user_plugins, write_plugin, driver_text, tmp_path, verb
+):
+    mark = tmp_path / "pid"
+    before = f"import os\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\n"
+    write_plugin(user_plugins, "acme", driver_source=driver_text(before=before))
+
+    done = drivebay("plugins", verb, "acme")
+
+    assert done.code == failures.OK, done.err
+    assert int(mark.read_text()) not in {0, os.getpid()}
+
+
+@pytest.mark.parametrize("verb", ["check", "reload"])
+def test_code_that_takes_its_process_with_it_is_told(drivebay, user_plugins, write_plugin, verb):
+    write_plugin(user_plugins, "acme", driver_source="import os\nos.abort()\n")
+
+    done = drivebay("plugins", verb, "acme")
+
+    assert done.code == failures.PLUGIN
+    assert "SIGABRT" in done.out + done.err
 
 
 @pytest.mark.parametrize("verb", ["show", "check", "enable", "disable", "reload"])
@@ -216,7 +263,7 @@ class TestCheck:
 
         messages = [each["message"] for each in done.json["plugins"][0]["diagnostics"]]
         assert done.code == failures.OK
-        assert any("version is '2.0.0' in the manifest" in each for each in messages)
+        assert any("@driver_plugin says version '1.0.0', plugin.yaml" in each for each in messages)
         assert any("has more, the manifest does not list it" in each for each in messages)
 
     def test_a_file_with_a_decorated_class_is_a_plugin(self, drivebay, tmp_path):

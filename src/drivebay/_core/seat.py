@@ -300,6 +300,8 @@ def stage_in_host(
     host = Host.start(metadata.name, metadata.version, on_output=_teller(metadata.name))
     try:
         loaded = host.load(_code(new), _needs(new))
+    except DriverError as exc:
+        raise LoadError(str(exc), plugin=metadata.name, traceback=exc.traceback) from exc
     finally:
         host.close()
     return replace(

@@ -1,7 +1,8 @@
 """Whether a plugin is right: its manifest, its code, and whether the two agree.
 
 Everything the engine itself says of it, and beyond that what it accepts and an author would still
-want to know, as warnings. Imports the driver; touches no instrument.
+want to know, as warnings. The driver is imported in a process of its own, which ends with the
+check; touches no instrument.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def check_plugins(path_or_name: str) -> list[Checked]:
         NothingFound: there is none.
         PluginNotFoundError: there is none of that name.
     """
-    from drivebay import PluginManager, PluginNotFoundError
+    from drivebay import PluginManager, PluginNotFoundError, stage_in_host
 
-    everywhere = PluginManager()
+    everywhere = PluginManager(stager=stage_in_host)
     path = Path(path_or_name).expanduser().absolute()
     if not path.exists() or (everywhere.discover_plugins() and path_or_name in everywhere.plugins):
         everywhere.discover_plugins()
@@ -78,7 +79,7 @@ def check_plugins(path_or_name: str) -> list[Checked]:
     folder = path if path.is_dir() else path.parent
     # The path first, so that it is judged even where another plugin has its name; the others
     # after it, because it may use them.
-    manager = PluginManager([folder, *everywhere.plugin_dirs])
+    manager = PluginManager([folder, *everywhere.plugin_dirs], stager=stage_in_host)
     manager.discover_plugins()
     known = {info.path: info for info in (*manager.shadowed, *manager.plugins.values())}
     here = [info for info in known.values() if holds(path, Path(info.path))]
@@ -107,7 +108,7 @@ def _check(manager: PluginManager, info: PluginInfo) -> Checked:
     except PluginError as exc:
         traceback = getattr(exc, "traceback", "")
         return Checked(info, info.diagnostics, failure=str(exc), traceback=traceback)
-    warnings = (*loaded.diagnostics, *_drift(loaded), *_advice(loaded))
+    warnings = (*loaded.diagnostics, *_drift(manager, loaded), *_advice(loaded))
     rivals = tuple(
         f"model {c.model}: {c.chosen} answers ({c.reason})"
         for c in manager.conflicts
@@ -122,26 +123,15 @@ def _warning(code: str, info: PluginInfo, message: str) -> Diagnostic:
     return Diagnostic(code, message, path=info.path, severity="warning")
 
 
-def _drift(info: PluginInfo) -> Iterator[Diagnostic]:
+def _drift(manager: PluginManager, info: PluginInfo) -> Iterator[Diagnostic]:
     """Where the manifest and the class say different things."""
-    cls, manifest = info.driver_class, info.metadata
-    if cls is None:
-        return
-    declared = getattr(cls, "supported_methods", None)
-    if callable(declared):
-        extra = [name for name in declared() if name not in manifest.supported_methods]
-        if extra:
-            names = ", ".join(extra)
-            text = f"{cls.__qualname__} has {names}, the manifest does not list it"
-            yield _warning("M101", info, text)
-    decorated = cls.__dict__.get("_plugin_metadata")
-    if decorated is None:
-        return
-    for key, value in decorated.to_dict().items():
-        stated = getattr(manifest, key)
-        if key != "driver_class" and stated != value:
-            text = f"{key} is {stated!r} in the manifest and {value!r} in @driver_plugin"
-            yield _warning("M102", info, text)
+    code = manager.generation_of(info.metadata.name)
+    extra = [name for name in code.methods if name not in info.metadata.supported_methods]
+    if extra:
+        text = f"{code.class_name} has {', '.join(extra)}, the manifest does not list it"
+        yield _warning("M101", info, text)
+    for contradiction in code.drift:
+        yield _warning("M102", info, contradiction)
 
 
 def _advice(info: PluginInfo) -> Iterator[Diagnostic]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def _manager() -> PluginManager:
-    from drivebay import PluginManager
+    """All plugins; what is loaded of them is loaded in processes of their own."""
+    from drivebay import PluginManager, stage_in_host
 
-    manager = PluginManager()
+    manager = PluginManager(stager=stage_in_host)
     manager.discover_plugins()
     return manager
 
@@ -29,6 +30,10 @@ def _known(manager: PluginManager, name: str) -> PluginInfo:
 
         raise PluginNotFoundError(name, sorted(manager.plugins))
     return info
+
+
+_PROCESS = "process"  # where a driver runs whose manifest does not say
+_UNSAFE = "no safe state: nothing switches its output off when the driver fails"
 
 
 @click.group()
@@ -45,9 +50,11 @@ def plugins() -> None:
 def list_plugins(as_json: bool) -> None:
     """List all plugins, good and bad, without importing any.
 
+    The status is this command's own view: a plugin is `active` in the program that has an
+    instrument open with it, and nowhere else; `drivebay find` and `doctor` show who holds what.
     With --json: a list of objects with name, version, status, source, path, error_message,
-    supported_methods, supported_models and more; a plugin that lost its name to another is listed
-    too, with the path of the winner in shadowed_by.
+    isolation, safe_state, supported_methods, supported_models and more; a plugin that lost its name
+    to another is listed too, with the path of the winner in shadowed_by.
     """
     manager = _manager()
     found = [*manager.plugins.values(), *manager.shadowed]
@@ -59,13 +66,16 @@ def list_plugins(as_json: bool) -> None:
             info.metadata.name,
             info.metadata.version,
             "shadowed" if info.shadowed_by else str(info.status),
+            info.metadata.isolation or _PROCESS,
+            "yes" if info.metadata.safe_state else "NONE",
             info.source.replace("_", " "),
             _some(info.metadata.supported_methods),
             _some(info.metadata.supported_models),
         )
         for info in found
     ]
-    click.echo(table(["plugin", "version", "status", "source", "methods", "models"], rows))
+    heads = ["plugin", "version", "status", "isolation", "safe state", "source"]
+    click.echo(table([*heads, "methods", "models"], rows))
     for line in _remarks(manager, found):
         click.echo(line, err=True)
 
@@ -86,6 +96,8 @@ def _remarks(manager: PluginManager, found: list[PluginInfo]) -> Iterator[str]:
             yield f"{name}: {first}{more}"
         elif info.reason:
             yield f"{name}: disabled: {info.reason}"
+        if not (info.metadata.safe_state or info.error_message):
+            yield f"{name}: {_UNSAFE}"
     for conflict in manager.conflicts:
         rivals = ", ".join(name for name in conflict.plugins if name != conflict.chosen)
         yield f"model {conflict.model}: {conflict.chosen} answers ({conflict.reason}), not {rivals}"
@@ -106,6 +118,8 @@ def plugin_data(info: PluginInfo) -> dict[str, Any]:
         "supported_methods": list(metadata.supported_methods),
         "supported_models": list(metadata.supported_models),
         "manufacturer": list(metadata.manufacturer or ()),
+        "isolation": metadata.isolation or _PROCESS,
+        "safe_state": metadata.safe_state or None,
         "description": metadata.description,
         "author": metadata.author,
         "generation": info.generation,
@@ -122,19 +136,76 @@ def plugin_data(info: PluginInfo) -> dict[str, Any]:
 @click.argument("name")
 @json_option
 def show_plugin(name: str, as_json: bool) -> None:
-    """Show all that is known of a plugin; its manifest, not its code."""
+    """Show all that is known of a plugin: its manifest, not its code.
+
+    Safe state, dialect and limits are told in words; --json has them whole, under `manifest`.
+    """
     info = _known(_manager(), name)
     manifest = info.metadata.to_dict()
     if as_json:
         emit({**plugin_data(info), "manifest": manifest})
         return
-    click.echo(heading(f"{info.metadata.name} {info.metadata.version}  {info.status}"))
+    metadata = info.metadata
+    click.echo(heading(f"{metadata.name} {metadata.version}  {info.status}"))
     facts: list[tuple[str, Any]] = [("path", info.path), ("source", info.source)]
     facts += [("error", info.error_message)] if info.error_message else []
     facts += [("disabled", info.reason)] if info.reason else []
-    facts += [(key, value) for key, value in manifest.items() if value not in (None, [], {}, "")]
+    told = {key: value for key, value in manifest.items() if key not in _TOLD_IN_WORDS}
+    facts += [(key, value) for key, value in told.items() if value not in (None, [], {}, "")]
+    facts += [
+        ("isolation", _ISOLATIONS[metadata.isolation or _PROCESS]),
+        ("safe_state", _safe_state_text(metadata.safe_state)),
+        ("dialect", _dialect_text(metadata.dialect)),
+    ]
     for key, value in facts:
         _show_fact(key, value)
+    for model, ranges in (metadata.ranges or {}).items():
+        _show_fact(f"limits of {model}", _limits_text(ranges))
+
+
+_TOLD_IN_WORDS = frozenset(("isolation", "safe_state", "dialect", "ranges"))
+_ISOLATIONS = {
+    "process": "process: the driver runs in a process of its own",
+    "inline": "inline: the driver runs in the program that opens it; its crash is that program's",
+}
+
+
+def _safe_state_text(declared: Mapping[str, Any] | None) -> str:
+    """What makes the instrument harmless, in words."""
+    if not declared:
+        return f"NONE: {_UNSAFE.partition(': ')[2]}"
+    interrupt = declared.get("interrupt") or []
+    first = interrupt if isinstance(interrupt, list) else [f"interrupt: {interrupt}"]
+    text = ", ".join([*map(str, first), *map(str, declared.get("writes") or ())])
+    verify = declared.get("verify")
+    if not verify:
+        return f"{text}; nothing confirms it"
+    expected = " or ".join(f"{key} {verify[key]}" for key in verify if key != "query")
+    deadline = f" within {declared['deadline_s']:g} s" if declared.get("deadline_s") else ""
+    return f"{text}; then {verify['query']} must answer: {expected}{deadline}"
+
+
+def _dialect_text(dialect: Mapping[str, Any] | None) -> str:
+    """How much the keeper knows of the instrument's commands."""
+    if not dialect:
+        return "none: every command may energise; where limits are set, no level can be judged"
+    kinds = ("energise", "off", "levels", "clamps", "recall", "harmless")
+    counts = [f"{len(dialect[kind])} {kind}" for kind in kinds if dialect.get(kind)]
+    return ", ".join(counts) + " (all of it: --json)"
+
+
+def _limits_text(ranges: Mapping[str, Any]) -> str:
+    """The ranges of a model, and its operating regions."""
+    pairs = [
+        f"{name} {value[0]:.10g}..{value[1]:.10g}"
+        for name, value in ranges.items()
+        if isinstance(value, list | tuple) and len(value) == 2 and name != "regions"
+    ]
+    regions = [
+        " with ".join(f"{name} to {value:.10g}" for name, value in region.items())
+        for region in ranges.get("regions") or ()
+    ]
+    return ", ".join(pairs) + (f"; {' or '.join(regions)}" if regions else "")
 
 
 def _show_fact(key: str, value: Any) -> None:
@@ -158,8 +229,9 @@ def check(path_or_name: str, as_json: bool) -> int | None:
     """Check a plugin: its manifest, its code, and whether the two agree.
 
     PATH_OR_NAME is a folder, a manifest, a file with a decorated class, or the name of a plugin.
-    The code is imported, no instrument is touched. Exits with 5 if something must be put right.
-    With --json: one object with ok and plugins, each with its diagnostics.
+    The code is imported in a process of its own, no instrument is touched. Exits with 5 if
+    something must be put right. With --json: one object with ok and plugins, each with its
+    diagnostics.
     """
     from drivebay.cli.check import check_plugins, tell
 
@@ -200,9 +272,10 @@ def disable(name: str, reason: str | None, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def reload_plugin(name: str, as_json: bool) -> None:
-    """Load a plugin's code as it is now, to see whether it can be used.
+    """Load a plugin's code as it is now, in a process of its own, to see whether it can be used.
 
-    Programs that are running reload by themselves while they watch: see `Bay.plugins.watch`.
+    A program that is running takes over edits by itself while it watches (`Bay.watch`); `drivebay
+    dev` shows them at work.
     """
     manager = _manager()
     manager.require(name)
