@@ -125,7 +125,6 @@ _HOMES = {
     "runs": ("Run", "RunStore"),
     "keeper": ("SafeStateReport", "acknowledge", "all_outputs_off"),
     "lending": ("bench_in_force", "open_on_bench"),
-    "keeper": ("SafeStateReport",),
     "machine": (
         "InstrumentRecord",
         "host_facts",

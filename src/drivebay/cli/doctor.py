@@ -43,10 +43,13 @@ class Finding(NamedTuple):
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int | None:
-    """Look at the installation: versions, home folder, extras, VISA, plugins, limits.
+    """Look at the installation, and at who holds which instrument on this machine.
 
-    Exits with 1 if something has to be put right. No instrument is spoken to. With --json: one
-    object with ok and findings, each with name, state (ok, note, problem), detail and remedy.
+    Versions, home folder, bench file, extras, VISA, plugins, limits; whether a keeper and a
+    driver's process can be started, and where instruments are reserved; what is held, what may be
+    on, what could not be made safe. Exits with 1 if something has to be put right. No instrument is
+    spoken to. With --json: one object with ok and findings, each with name, state (ok, note,
+    problem), detail and remedy.
     """
     findings = list(examine())
     ok = all(each.state != "problem" for each in findings)
@@ -71,10 +74,15 @@ def examine() -> Iterator[Finding]:
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         _python,
         lambda: _home(manager.home),
+        lambda: _bench(manager.home),
         _extras,
         _visa,
         lambda: _plugins(manager),
         _watches,
+        _leases,
+        _keeper,
+        _hosts,
+        _instruments,
     )
     for look in looks:
         yield from look()
@@ -105,6 +113,25 @@ def _home(home: Path) -> Iterator[Finding]:
     if crashes:
         text = f"{crashes} internal errors are kept in {home / 'crashes'}"
         yield Finding("crashes", "note", text, "please report them, then delete them")
+
+
+def _bench(home: Path) -> Iterator[Finding]:
+    from drivebay import BenchError, find_bench, load_bench
+
+    try:
+        path = find_bench(home)
+        if path is None:
+            yield Finding("bench", "note", "no bench.yaml: instruments have no names and no limits")
+            return
+        number = len(load_bench(path).instruments)
+    except BenchError as exc:
+        text = f"{exc.path}: {len(exc.diagnostics)} problems, the first: {exc.diagnostics[0]}"
+        yield Finding("bench", "problem", text, "drivebay bench check")
+    except OSError as exc:
+        text = f"{exc.filename}: {exc.strerror}"
+        yield Finding("bench", "problem", text, "set DRIVEBAY_BENCH to a file that can be read")
+    else:
+        yield Finding("bench", "ok", f"{path}, {number} instruments")
 
 
 def _extras() -> Iterator[Finding]:
@@ -172,3 +199,83 @@ def _watches() -> Iterator[Finding]:
         yield Finding("live edits", "problem", text, remedy)
         return
     yield Finding("live edits", "ok", text)
+
+
+def _leases() -> Iterator[Finding]:
+    """Where instruments are reserved: one folder for everybody on this machine."""
+    from drivebay import LeaseError, lease_folder_facts
+
+    remedy = "make it writable for every user, or set DRIVEBAY_LEASES to a folder that is"
+    try:
+        facts = lease_folder_facts()
+    except LeaseError as exc:
+        yield Finding("leases", "problem", str(exc), remedy)
+        return
+    except OSError as exc:
+        yield Finding("leases", "problem", f"nothing can be written: {exc.strerror}", remedy)
+        return
+    text = f"{facts['path']}, owned by {facts['owner']}"
+    if facts["shared"]:
+        yield Finding("leases", "ok", f"{text}, for every user of this machine")
+    else:
+        yield Finding("leases", "note", f"{text}, for no other user", remedy)
+
+
+def _keeper() -> Iterator[Finding]:
+    from drivebay import DrivebayError, keeper_facts
+
+    try:
+        facts = keeper_facts()
+    except (DrivebayError, OSError) as exc:
+        text = f"cannot be started, so no instrument can be opened: {exc}"
+        yield Finding("keeper", "problem", text, "see the log that is named, in the lease folder")
+    else:
+        yield Finding("keeper", "ok", f"answers {facts['seconds'] * 1000:.0f} ms after its start")
+
+
+def _hosts() -> Iterator[Finding]:
+    """Whether drivers get processes of their own, and how fast."""
+    from drivebay import DrivebayError, host_facts
+
+    if not sys.platform.startswith("linux"):
+        text = "every driver starts an interpreter of its own: slower, nothing else"
+        yield Finding("drivers", "note", text)
+        return
+    try:
+        facts = host_facts()
+    except (DrivebayError, OSError) as exc:
+        text = f"every driver starts an interpreter of its own: {exc}"
+        yield Finding("drivers", "note", text)
+        return
+    state = "ok" if facts["threads"] == 1 else "problem"
+    text = (
+        f"forked from a process of {facts['threads']} thread{'s' * (facts['threads'] != 1)},"
+        f" {facts['host_seconds'] * 1000:.0f} ms each"
+    )
+    remedy = "" if state == "ok" else "what starts threads when it is imported? (sitecustomize)"
+    yield Finding("drivers", state, text, remedy)
+
+
+def _instruments() -> Iterator[Finding]:
+    """Who has what, what may be on, and what is not safe."""
+    from drivebay import LeaseError, instrument_records
+    from drivebay.cli.find import holder_text
+
+    try:
+        known = instrument_records()
+    except LeaseError:
+        return  # said of the folder already
+    for each in known:
+        who = holder_text(each.holder)
+        left = holder_text(each.left_by).partition(" since ")[0] or "nobody knows whom"
+        if each.unsafe:
+            text = f"could not be made safe: {'; '.join(each.unsafe)}"
+            remedy = f"look at it, then `drivebay acknowledge {each.resource}`"
+            yield Finding(each.resource, "problem", text, remedy)
+        elif each.armed and not who:
+            text = f"may be on, left by {left}, whose keeper is gone"
+            remedy = "`drivebay estop` switches it off; so does the next program that opens it"
+            yield Finding(each.resource, "problem", text, remedy)
+        else:
+            power = "; its output may be on" if each.armed else ""
+            yield Finding(each.resource, "ok", f"held by {who}{power}")
