@@ -136,6 +136,7 @@ def test_the_demo_kills_its_driver_and_loses_nothing_that_was_measured(process, 
     assert told["killed_pid"] != told["host_pid"]
     assert told["again"]["state"] == "done"
     assert told["again"]["rows"] == 161
+    assert told["reconnects"] == told["new_connections"] == 0
     with Bay() as bay:
         lost = bay.runs.open(told["lost"]["run"])
         assert lost.state == "failed"

@@ -243,8 +243,10 @@ def test_a_level_beyond_the_bench_is_refused_with_the_file_that_says_so(
 ):
     bench_file(limits={"voltage_v": [-0.7, 0.7]})
 
+    within = drivebay("measure", "iv_sweep", "--on", "smu1", *SWEEP)
     beyond = drivebay("measure", "iv_sweep", "--on", "smu1", *SWEEP, "--stop-v", "0.8")
 
+    assert within.code == failures.OK, within.err
     assert beyond.code == failures.USAGE
     assert "--stop-v: 0.8 V is outside -0.7 to 0.7 V" in beyond.err
     assert "bench.yaml" in beyond.err
