@@ -54,7 +54,7 @@ class Catalog:
     """All winning records and the indexes over them."""
 
     def __init__(self, records: Iterable[Record], pins: Mapping[str, str], platform: str) -> None:
-        self.records: dict[str, Record] = {record.key: record for record in records}
+        self.records: dict[str, Record] = {record.claim.key: record for record in records}
         self.platform = platform
         self._pins = {normal_model(model): plugin for model, plugin in pins.items()}
         self._answers: tuple[frozenset[str], Answers] | None = None
@@ -281,7 +281,7 @@ def winners(records: Iterable[Record]) -> tuple[list[Record], list[tuple[Record,
     by_key: dict[str, Record] = {}
     lost: list[tuple[Record, str]] = []
     for record in records:
-        rival = by_key.setdefault(record.key, record)
+        rival = by_key.setdefault(record.claim.key, record)
         if rival is record:
             continue
         first, second = sorted((rival, record), key=_precedence)

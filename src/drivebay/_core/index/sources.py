@@ -61,6 +61,8 @@ _RACY_NS: Final = 2_000_000_000
 
 Stamp = tuple[int, int, int, int]
 NO_STAMP: Final[Stamp] = (0, 0, 0, 0)
+_stamp_of: Final = attrgetter("st_mtime_ns", "st_size", "st_ino", "st_ctime_ns")
+_name_of: Final = attrgetter("name")
 
 
 class Source(NamedTuple):
@@ -265,7 +267,7 @@ class _Walk:
         except OSError as exc:
             self.result.note("M018", f"cannot be read: {exc.strerror}", prefix + name, "error")
             return True
-        stamp = (now.st_mtime_ns, now.st_size, now.st_ino, now.st_ctime_ns)
+        stamp = _stamp_of(now)
         seen = self.before.get(name)
         if seen is None or seen.stamp != stamp:
             seen = self._read(prefix + name, claims_in_manifest)
@@ -296,15 +298,15 @@ class _Walk:
         """Take the manifests that are as they were; return the entries that need a closer look.
 
         With thousands of plugins this loop is the whole cost of starting, so it is written out:
-        one stat and one record a plugin, no call of ours in between. Seen from the folder itself
-        (``dir_fd``) a stat has two names to resolve instead of the whole path.
+        one stat and one record a plugin, no call of ours in between. Seen from the source's folder
+        (``dir_fd``) a stat has a name or two to resolve instead of the whole path.
         """
         if not self.before:
             return listing
         handle = None
         if _STAT_BELOW:
             with contextlib.suppress(OSError):
-                handle = os.open(prefix + rel, os.O_RDONLY)
+                handle = os.open(prefix, os.O_RDONLY)
         try:
             return self._unchanged_below(handle, listing, prefix, rel)
         finally:
@@ -314,7 +316,7 @@ class _Walk:
     def _unchanged_below(
         self, handle: int | None, listing: list[os.DirEntry[str]], prefix: str, rel: str
     ) -> list[os.DirEntry[str]]:
-        before, after, stat = self.before, self.after, os.stat
+        before, after, stat, stamp_of = self.before, self.after, os.stat, _stamp_of
         take = self.result.records.append
         kind, rank, root = self.source.kind, self.source.rank, self.source.path
         kept = self.result.kept
@@ -329,11 +331,11 @@ class _Walk:
                 continue
             path = prefix + name
             try:
-                now = stat(f"{folder}/{MANIFEST}", dir_fd=handle) if below else stat(path)
+                now = stat(name, dir_fd=handle) if below else stat(path)
             except OSError:
                 rest.append(entry)
                 continue
-            if (now.st_mtime_ns, now.st_size, now.st_ino, now.st_ctime_ns) != seen.stamp:
+            if stamp_of(now) != seen.stamp:
                 rest.append(entry)
                 continue
             after[name] = seen
@@ -345,11 +347,11 @@ class _Walk:
         """Search a folder that is not itself a plugin."""
         try:
             with os.scandir(prefix + rel if rel else prefix) as entries:
-                listing = sorted(entries, key=attrgetter("name"))
+                listing = sorted(entries, key=_name_of)
         except OSError as exc:
             self.result.note("M032", f"folder cannot be listed: {exc.strerror}", prefix + rel)
             return
-        names = {entry.name for entry in listing}
+        names = set(map(_name_of, listing))
         skip = _ignore_patterns(prefix + rel + IGNORE_FILE) if IGNORE_FILE in names else ()
         for miss in sorted(names & _NEAR_MISSES):
             self.result.note(
@@ -406,7 +408,7 @@ class _Walk:
         name = rel + entry.name
         now = entry.stat()
         seen = self.before.get(name)
-        stamp = (now.st_mtime_ns, now.st_size, now.st_ino, now.st_ctime_ns)
+        stamp = _stamp_of(now)
         if seen is None or seen.stamp != stamp:
             seen = self._read(prefix + name, claims_in_source)
         self._take(prefix, name, seen, linked=False)
@@ -444,7 +446,7 @@ class _Walk:
         if path in self.after:
             return
         now = os.stat(path)
-        stamp = (now.st_mtime_ns, now.st_size, now.st_ino, now.st_ctime_ns)
+        stamp = _stamp_of(now)
         seen = self.before.get(path)
         if seen is None or seen.stamp != stamp:
             seen = self._read(path, claims)
@@ -518,7 +520,7 @@ def read_file(path: str, limit: int = 1_000_000) -> tuple[bytes, Stamp, Diagnost
         return b"", NO_STAMP, Diagnostic("M018", f"cannot be read: {exc.strerror}", path=path)
     finally:
         os.close(handle)
-    stamp = (now.st_mtime_ns, now.st_size, now.st_ino, now.st_ctime_ns)
+    stamp = _stamp_of(now)
     if max(now.st_mtime_ns, now.st_ctime_ns) > time.time_ns() - _RACY_NS:
         stamp = NO_STAMP
     return b"".join(chunks), stamp, None
