@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import backend
 import engine
 import hosts
 import reloading
@@ -63,7 +64,14 @@ def machine() -> str:
 
 BENCHMARKS = {
     benchmark.__name__: benchmark
-    for benchmark in (*engine.ALL, *reloading.ALL, *sweep.ALL, *sessions.ALL, *hosts.ALL)
+    for benchmark in (
+        *engine.ALL,
+        *reloading.ALL,
+        *sweep.ALL,
+        *sessions.ALL,
+        *hosts.ALL,
+        *backend.ALL,
+    )
 }
 
 

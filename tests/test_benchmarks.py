@@ -30,6 +30,8 @@ NAMES = [
     "many",
     "host_calls",
     "host_starts",
+    "pyvisa_question",
+    "pyvisa_programs",
 ]
 # What a row calls a peer, and the package that must be there to measure it.
 PEERS = {
