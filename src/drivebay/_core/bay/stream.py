@@ -1,0 +1,155 @@
+"""A measurement as it happens: measured in one thread, recorded in another, read in a third.
+
+Promises: a point is handed out only after it is on disk; whatever the reader does, the measurement
+ends and its record says how.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from drivebay._core.errors import DrivebayError, PluginStateError
+from drivebay._core.measurement import Measurement
+from drivebay._core.runs import Recorder, Run, RunDraft
+
+if TYPE_CHECKING:
+    from drivebay._core.contract.calling import Chunk
+
+_log = logging.getLogger("drivebay.bay")
+
+
+class Stream:
+    """A measurement as it happens: iterate over it for chunks, then look at :attr:`run`.
+
+    It runs in a thread of its own, and so does the disk: a reader that is slow, or that stops after
+    an error of its own, delays neither the record nor the end, at which the output goes off; and
+    the instrument takes the next points while the last ones are synced.
+    """
+
+    def __init__(
+        self,
+        measurement: Measurement,
+        draft: Callable[[Measurement], RunDraft],
+        went_well: Callable[[], None],
+    ) -> None:
+        """A stream that has not begun.
+
+        Args:
+            measurement: what to run.
+            draft: makes its record.
+            went_well: called when it ended as done.
+        """
+        self._measurement = measurement
+        self._draft = draft
+        self._went_well = went_well
+        self._recorder: Recorder | None = None
+        self._error: BaseException | None = None
+        self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._iterator: Iterator[Chunk] | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The validated parameters, defaults filled in."""
+        return self._measurement.parameters
+
+    @property
+    def run(self) -> Run:
+        """The record; complete once the stream is exhausted.
+
+        Raises:
+            PluginStateError: the measurement has not begun.
+            StoreError: it could not be made.
+        """
+        if self._recorder is None:
+            raise PluginStateError("the measurement has not begun", plugin="", status="waiting")
+        return self._recorder.run
+
+    def abort(self, by: str = "user") -> None:
+        """Stop the measurement, from any thread."""
+        self._measurement.abort(by)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Begin to measure, if that has not happened, and give the chunks.
+
+        Raises:
+            BusyError: another measurement is running on the instrument.
+            StoreError: the run cannot be recorded; nothing was sent.
+            DrivebayError: it failed or was aborted; ``run_id`` names the run with the points.
+        """
+        if self._iterator is None:
+            self._start()
+            self._iterator = self._given()
+        return self._iterator
+
+    def _start(self) -> None:
+        session = self._measurement.session
+        session.claim()
+        try:
+            # On disk first: a point that was shown is a point that is kept.
+            recorder = Recorder(
+                self._draft(self._measurement), kept=self._chunks.put, failed=self._not_kept
+            )
+            self._recorder = recorder
+            self._thread = threading.Thread(
+                target=self._record, args=(recorder,), name=f"drivebay-{self._measurement.method}"
+            )
+            self._thread.start()
+        except BaseException:
+            if self._recorder is not None:
+                self._recorder.finish("failed", "the measurement could not be started", {})
+            session.release()
+            raise
+
+    def _given(self) -> Iterator[Chunk]:
+        thread = self._thread
+        assert thread is not None  # noqa: S101 - _start made it
+        try:
+            while (chunk := self._chunks.get()) is not None:
+                yield chunk
+        except KeyboardInterrupt:
+            self.abort("keyboard")
+            raise
+        except GeneratorExit:
+            self.abort("the reader stopped reading")
+            raise
+        finally:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _record(self, recorder: Recorder) -> None:
+        """Task root of the measuring thread: every end becomes a value that the reader raises."""
+        measurement = self._measurement
+        chunks = measurement.chunks()
+        try:
+            try:
+                with contextlib.closing(chunks):  # type: ignore[type-var]  # it is a generator
+                    for chunk in chunks:
+                        recorder.put(chunk)
+            finally:
+                state = measurement.state or "failed"
+                if state == "done":
+                    self._went_well()
+                recorder.finish(state, measurement.reason, measurement.values)
+        except BaseException as exc:  # noqa: BLE001 - task root
+            if isinstance(exc, DrivebayError):
+                exc.run_id = recorder.run_id
+            self._error = exc
+        finally:
+            measurement.session.release()
+            self._chunks.put(None)
+
+    def _not_kept(self, error: BaseException) -> None:
+        """Stop measuring what cannot be kept, without waiting for the next chunk."""
+        try:
+            self.abort(f"the run store ({error})")
+        except Exception:  # noqa: BLE001 - border: a driver's abort()
+            _log.exception(
+                "%s: stopping because of the run store", self._measurement.session.resource
+            )
