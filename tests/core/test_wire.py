@@ -79,6 +79,19 @@ def test_a_part_of_a_frame_is_kept_until_the_rest_comes(ends):
     assert theirs.receive(1.0) == "hello"
 
 
+def test_a_part_of_a_tail_is_kept_until_the_rest_comes(ends):
+    ours, theirs = ends
+    tail = os.urandom(100_000)
+    body = b"\xa5hello"
+    os.write(ours._write_fd, struct.pack("<II", len(body), len(tail)) + body + tail[:70_000])
+
+    with pytest.raises(TimeoutError):
+        theirs.receive_whole(0.01)
+    os.write(ours._write_fd, tail[70_000:])
+
+    assert theirs.receive_whole(5.0) == ("hello", tail)
+
+
 def test_a_peer_that_is_gone_is_the_end_of_the_channel(ends):
     ours, theirs = ends
     theirs.close()

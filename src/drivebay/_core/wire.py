@@ -80,6 +80,8 @@ class Channel:
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._buffer = bytearray()
+        # A frame whose tail has come in part: whoever receives next goes on with it.
+        self._partial: tuple[bytes, memoryview, int] | None = None
         self._room = room
         self._patient = patient
         self._sending = threading.Lock()
@@ -188,6 +190,9 @@ class Channel:
 
     def receive_body(self, timeout_s: float | None = None) -> tuple[bytes, memoryview]:
         """Return the next frame with its body still msgpack. Raises: as :meth:`receive_whole`."""
+        if self._partial is not None:
+            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            return self._rest_of_tail(*self._partial, deadline)
         buffer = self._buffer
         if not buffer:
             body = self._at_once(timeout_s)
@@ -206,7 +211,11 @@ class Channel:
         if not tail_length:
             del buffer[:stop]
             return body, _NO_TAIL
-        return body, self._tail(stop, tail_length, deadline)
+        tail = memoryview(self._room(tail_length))
+        here = buffer[stop : stop + tail_length]
+        tail[: len(here)] = here
+        del buffer[: stop + len(here)]
+        return self._rest_of_tail(body, tail, len(here), deadline)
 
     def _at_once(self, timeout_s: float | None) -> bytes | None:
         """As nearly always: one read brings one whole frame without a tail; else it is kept."""
@@ -242,27 +251,25 @@ class Channel:
         if not self._readable.poll(None if timeout_s is None else timeout_s * 1000):
             raise TimeoutError(f"{self.peer} did not answer in time")
 
-    def _tail(self, start: int, length: int, deadline: float | None) -> memoryview:
-        """Read the raw bytes straight to where they stay."""
-        tail = memoryview(self._room(length))
-        here = self._buffer[start : start + length]
-        tail[: len(here)] = here
-        done = len(here)
-        while done < length:
-            try:
-                count = os.readv(self._read_fd, [tail[done:]])
-            except BlockingIOError:
-                # A frame that has begun is waited for: to give it up would lose its place.
-                left = None if deadline is None else deadline - time.monotonic() + GREETING_S
-                self._wait(left if left is None else max(0.0, left))
-                continue
-            except OSError as exc:
-                raise EOFError(f"{self.peer} is gone ({exc.strerror})") from exc
-            if not count:
-                raise EOFError(f"{self.peer} is gone in the middle of a message")
-            done += count
-        del self._buffer[: start + len(here)]
-        return tail
+    def _rest_of_tail(
+        self, body: bytes, tail: memoryview, done: int, deadline: float | None
+    ) -> tuple[bytes, memoryview]:
+        """Read the raw bytes straight to where they stay; what came is kept if it ends early."""
+        try:
+            while done < len(tail):
+                try:
+                    count = os.readv(self._read_fd, [tail[done:]])
+                except BlockingIOError:
+                    self._wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                    continue
+                except OSError as exc:
+                    raise EOFError(f"{self.peer} is gone ({exc.strerror})") from exc
+                if not count:
+                    raise EOFError(f"{self.peer} is gone in the middle of a message")
+                done += count
+        finally:
+            self._partial = (body, tail, done) if done < len(tail) else None
+        return body, tail
 
     def close_sending(self) -> None:
         """Send nothing any more: the peer, once it has read what was sent, sees the end."""
