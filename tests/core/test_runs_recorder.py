@@ -102,6 +102,27 @@ def test_chunks_that_come_while_the_disk_is_busy_share_one_step(store: RunStore)
     assert len(run) == 90
 
 
+def test_the_instrument_goes_on_while_the_run_is_still_being_made(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+):
+    go_on = threading.Event()
+    sync = fileformat._sync
+
+    def slow(path: Path) -> None:
+        assert go_on.wait(60)
+        sync(path)
+
+    monkeypatch.setattr(fileformat, "_sync", slow)
+    told = Told()
+    one = recorder(store, told)
+    put_all(one, range(5))  # does not wait
+    before = (list(told.kept), store.list())
+    go_on.set()
+
+    assert before == ([], [])
+    assert len(one.finish("done", None, {})) == 15
+
+
 def test_a_chunk_is_stored_as_it_was_when_it_was_given(store: RunStore):
     one = recorder(store, Told())
     given = chunk(1)
@@ -174,6 +195,8 @@ def test_a_run_that_cannot_be_made_leaves_neither_lock_nor_file(
     told = Told()
     one = recorder(store, told)
 
+    with pytest.raises(StoreError, match="cannot create"):
+        put_all(one, range(10_000))
     for use in (lambda: one.put(chunk(0)), lambda: one.run, lambda: one.finish("done", None, {})):
         with pytest.raises(StoreError, match=r"cannot create .*Input/output error"):
             use()

@@ -83,7 +83,7 @@ class Recorder:
             RunError: the columns are not the run's.
             StoreError: the store has failed; this chunk is not kept.
         """
-        prepared = self._opened().prepare(chunk)
+        prepared = self._draft.shape.prepare(chunk)
         self._room.acquire()
         if self._error is not None:
             raise self._error

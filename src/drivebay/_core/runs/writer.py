@@ -33,6 +33,37 @@ class PreparedChunk:
     time_ns: int
 
 
+class ChunkShape:
+    """What the chunks of a run look like, known before its file is and shared with its writer.
+
+    Attributes:
+        columns: empty until the first chunk has shown them, where none were declared.
+    """
+
+    def __init__(self, columns: tuple[fileformat.StoredColumn, ...], started_ns: int) -> None:
+        self.columns = columns
+        self._started_ns = started_ns
+        self._deciding = threading.Lock()  # short: whose chunk is the first
+
+    def prepare(self, chunk: Mapping[str, Any]) -> PreparedChunk:
+        """Return a copy of a chunk for :meth:`RunWriter.keep`; never waits for the disk.
+
+        Raises:
+            RunError: the columns are not the run's.
+        """
+        time_ns = self.now_ns()
+        with self._deciding:
+            columns = self.columns or fileformat.columns_of_chunk(chunk)
+            rows, data = fileformat.encode(columns, chunk)
+            if rows:
+                self.columns = columns
+        return PreparedChunk(rows, data, time_ns)
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the run began."""
+        return time.monotonic_ns() - self._started_ns
+
+
 class RunDraft:
     """A run whose file is written, but neither synced nor visible: :meth:`open` makes it a run.
 
@@ -51,8 +82,7 @@ class RunDraft:
     ) -> None:
         self.path = path
         self._lock = lock
-        self._columns = columns
-        self._started_ns = started_ns
+        self.shape = ChunkShape(columns, started_ns)
         self._header = header
         self._building = path.with_suffix(".building")
         with self._giving_up():
@@ -71,7 +101,7 @@ class RunDraft:
         """
         with self._giving_up():
             fileformat.publish_draft(self._building, self.path)
-            return RunWriter(self.path, self._lock, self._columns, self._started_ns, self._header)
+            return RunWriter(self.path, self._lock, self.shape, self._header)
 
     @contextlib.contextmanager
     def _giving_up(self) -> Iterator[None]:
@@ -97,21 +127,18 @@ class RunWriter:
         self,
         path: Path,
         lock: holder.Holder,
-        columns: tuple[fileformat.StoredColumn, ...],
-        started_ns: int,
+        shape: ChunkShape,
         header: Mapping[str, str],
     ) -> None:
         self.path = path
         self._lock = lock
         self._header = header
-        self._columns = columns
-        self._columns_stored = bool(columns)
-        self._started_ns = started_ns
+        self._shape = shape
+        self._columns_stored = "columns" in header
         self._chunks = 0
         self._rows = 0
         self._ended = False
         self._guard = threading.Lock()  # held while the disk works
-        self._shape = threading.Lock()  # short: what the columns are
         with fileformat.store_errors(path, "write"):
             self._database = fileformat.connect_writer(path)
 
@@ -148,22 +175,8 @@ class RunWriter:
             RunError: the columns are not the run's, or the run has ended.
             StoreError: the disk is full or gone; what was acknowledged before is still there.
         """
-        self.keep([self.prepare(chunk)])
-
-    def prepare(self, chunk: Mapping[str, Any]) -> PreparedChunk:
-        """Return a copy of a chunk for :meth:`keep`; never waits for the disk.
-
-        Raises:
-            RunError: the columns are not the run's, or the run has ended.
-        """
         self._must_be_open()
-        time_ns = self._now_ns()
-        with self._shape:
-            columns = self._columns or fileformat.columns_of_chunk(chunk)
-            rows, data = fileformat.encode(columns, chunk)
-            if rows:
-                self._columns = columns
-        return PreparedChunk(rows, data, time_ns)
+        self.keep([self._shape.prepare(chunk)])
 
     def keep(self, prepared: Sequence[PreparedChunk]) -> None:
         """Store chunks, in this order, all or none; as durable as :meth:`append` when it returns.
@@ -195,7 +208,7 @@ class RunWriter:
 
     def _insert(self, lines: list[tuple[Any, ...]]) -> None:
         if lines and not self._columns_stored:  # together with the first chunk, which shows them
-            text = fileformat.columns_text(self._columns)
+            text = fileformat.columns_text(self._shape.columns)
             self._database.execute(
                 "INSERT OR REPLACE INTO header VALUES ('columns', ?, ?)",
                 (text, fileformat.text_crc32("columns", text)),
@@ -231,7 +244,7 @@ class RunWriter:
         text = plain.to_text(data, f"event {kind}")
         with self._guard:
             self._must_be_open()
-            time_ns = self._now_ns()
+            time_ns = self._shape.now_ns()
             with self._step("append to"):
                 self._database.execute(
                     "INSERT INTO events (time_ns, kind, data, crc32) VALUES (?, ?, ?, ?)",
@@ -267,7 +280,7 @@ class RunWriter:
             self._ended = True
             try:
                 lines = self._chunk_lines(prepared)
-                now, time_ns = datetime.now(UTC), self._now_ns()
+                now, time_ns = datetime.now(UTC), self._shape.now_ns()
                 with self._step("finish"):
                     self._insert(lines)
                     self._count(lines)
@@ -304,9 +317,6 @@ class RunWriter:
     def _must_be_open(self) -> None:
         if self._ended:
             raise RunError(f"run {self.id} has ended; nothing can be added to it")
-
-    def _now_ns(self) -> int:
-        return time.monotonic_ns() - self._started_ns
 
     @contextlib.contextmanager
     def _step(self, doing: str) -> Iterator[None]:
