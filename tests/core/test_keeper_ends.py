@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import tty
 from pathlib import Path
 
 import pytest
+
+from drivebay._core.keeper import records
+from drivebay._core.keeper.together import recover
+from drivebay._core.links import parse_resource
 
 ON = "link.write(':OUTP ON'); link.query(':OUTP?')"
 
@@ -245,3 +250,37 @@ def test_recover_makes_safe_what_dead_keepers_left(owner, smu, gone):
 
     assert found[server.resource]["verified"] is True
     server.log.wait_for("output_off")
+
+
+def test_half_a_command_left_on_a_serial_line_never_executes_as_a_shorter_number(
+    safe_state, leases
+):
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    lines: list[str] = []
+
+    def instrument() -> None:
+        rest = b":SOUR:VOLT 2"  # of 200E-3: what came before the keeper was killed
+        while True:
+            try:
+                rest += os.read(master, 4096)
+            except OSError:
+                return
+            *whole, rest = rest.split(b"\n")
+            for line in whole:
+                lines.append(line.decode())
+                if b"?" in line:
+                    os.write(master, b"0\n")
+
+    thread = threading.Thread(target=instrument, daemon=True)
+    thread.start()
+    resource = parse_resource(f"ASRL{os.ttyname(slave)}::INSTR").text
+    left = {"safe_state": {**safe_state, "deadline_s": 5.0}, "opening": {"timeout_s": 5.0}}
+    records.write_record(records.lease_folder(), "armed", resource, left)
+
+    (report,) = recover(leases, {}, lambda event: None).values()
+
+    assert report.verified is True
+    assert lines == [":SOUR:VOLT 2!", ":ABOR", ":OUTP OFF", ":OUTP?"]
+    os.close(slave)
+    os.close(master)

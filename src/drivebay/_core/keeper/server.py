@@ -124,8 +124,7 @@ class Keeper:
         with self._lock:
             if resource in self.held:
                 raise LeaseError(f"{resource} is open in this program already", resource=resource)
-        with self._recovering:  # the lease we hold for that is not somebody else's
-            lease = self._lease(resource, force=bool(options.get("force")))
+        lease = self._lease(resource, force=bool(options.get("force")))
         held = Held(resource, opening, lease, self.folder, self._holder, self.tell)
         try:
             self._settle_the_past(held, acknowledge=bool(options.get("acknowledge")))
@@ -144,7 +143,8 @@ class Keeper:
 
     def _lease(self, resource: str, *, force: bool) -> Lease:
         try:
-            return Lease.take(self.folder, resource, self._holder)
+            with self._recovering:  # a lease that we hold for that is not somebody else's
+                return Lease.take(self.folder, resource, self._holder)
         except LeaseError as exc:
             if not force:
                 raise
