@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import tty
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from drivebay._core.keeper import records
+from drivebay._core.keeper.records import remove_leavings
 from drivebay._core.keeper.together import recover
 from drivebay._core.links import parse_resource
 
@@ -284,3 +287,22 @@ def test_half_a_command_left_on_a_serial_line_never_executes_as_a_shorter_number
     assert lines == [":SOUR:VOLT 2!", ":ABOR", ":OUTP OFF", ":OUTP?"]
     os.close(slave)
     os.close(master)
+
+
+def test_a_new_keeper_removes_what_killed_ones_left_and_touches_no_living_one(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    temporary, folder = tmp_path / "tmp", tmp_path / "leases"
+    for pid in (dead.pid, os.getpid()):
+        (temporary / f"drivebay-keeper-{pid}-a1").mkdir(parents=True)
+        folder.mkdir(exist_ok=True)
+        (folder / f"keeper-{pid}-00.socket").touch()
+    (temporary / "drivebay-keeper-notes").mkdir()
+
+    remove_leavings(temporary, folder)
+
+    assert sorted(path.name for path in temporary.iterdir()) == [
+        f"drivebay-keeper-{os.getpid()}-a1",
+        "drivebay-keeper-notes",
+    ]
+    assert [path.name for path in folder.iterdir()] == [f"keeper-{os.getpid()}-00.socket"]

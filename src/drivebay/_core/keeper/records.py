@@ -25,6 +25,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import stat
 import sys
 import threading
@@ -346,3 +347,38 @@ def who(facts: Mapping[str, Any]) -> str:
     """
     about = f"{facts.get('program')}, process {facts.get('pid')}"
     return f"{facts.get('user')} ({about}) on {facts.get('host')}"
+
+
+RUNTIME_PREFIX: Final = "drivebay-keeper-"
+"""Begins the name of a keeper's own folder, its process number follows."""
+
+_LEAVING: Final = re.compile(r"(?:drivebay-)?keeper-(\d+)-[\w.]+")
+
+
+def remove_leavings(temporary: Path, folder: Path) -> None:
+    """Remove the folders and sockets of keepers that were killed; what cannot be removed stays.
+
+    Args:
+        temporary: where keepers have their own folders.
+        folder: the lease folder, where their public sockets are.
+    """
+    for path in (*temporary.glob(f"{RUNTIME_PREFIX}*"), *folder.glob("keeper-*.socket")):
+        named = _LEAVING.fullmatch(path.name)
+        with contextlib.suppress(OSError):
+            if named is None or _is_alive(int(named[1])) or path.lstat().st_uid != os.getuid():
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether there is such a process; another one of that number counts as well."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

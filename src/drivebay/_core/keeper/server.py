@@ -41,10 +41,12 @@ from drivebay._core.keeper.neighbours import (
     open_pidfd,
 )
 from drivebay._core.keeper.records import (
+    RUNTIME_PREFIX,
     Lease,
     lease_folder,
     note_takeover,
     read_record,
+    remove_leavings,
     remove_record,
     who,
 )
@@ -85,7 +87,8 @@ class Keeper:
         self.owner = dict(owner)
         self.secret = secret
         self.folder = lease_folder()
-        self.runtime = Path(tempfile.mkdtemp(prefix="drivebay-keeper-"))
+        remove_leavings(Path(tempfile.gettempdir()), self.folder)
+        self.runtime = Path(tempfile.mkdtemp(prefix=f"{RUNTIME_PREFIX}{os.getpid()}-"))
         self.path = str(self.runtime / "socket")
         self.public = str(self.folder / f"keeper-{os.getpid()}-{secrets.token_hex(4)}.socket")
         self.held: dict[str, Held] = {}
