@@ -21,6 +21,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from drivebay._core.errors import (
+    AbortedError,
     BusyError,
     DrivebayError,
     DriverCrashedError,
@@ -266,8 +267,9 @@ class Session:
             for problem in self.kept.halt(by):
                 _log.warning("%s: abort: %s", self.resource, problem)
         finally:
-            # A driver whose process is gone needs no telling.
-            with contextlib.suppress(DriverCrashedError):
+            # A driver whose process is gone needs no telling, and what it would send to stop an
+            # instrument that the keeper has stopped already may be refused.
+            with contextlib.suppress(DriverCrashedError, AbortedError):
                 self.seat.abort()
 
     def make_safe(self, *, planned: bool = False, forced: bool = False) -> SafeStateReport:
