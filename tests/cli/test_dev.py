@@ -124,6 +124,27 @@ def test_a_save_that_does_not_load_is_told_with_the_plugin_s_own_lines(dev, plug
 
 
 @pytest.mark.slow
+def test_code_that_loads_and_cannot_take_over_is_told_and_the_older_goes_on(dev, plugin):
+    loop = dev("--set", "points=2")
+    first = by_event(loop.until("waiting"))
+
+    save(plugin, SOURCE + "\n    def connect(self):\n        raise OSError('no cable')\n")
+    broken = by_event(loop.until("waiting"))["broken"]
+    save(plugin, SOURCE.replace("NPLC 1", "NPLC 2"))
+    while "run" not in (mended := by_event(loop.until("waiting"))):
+        pass
+    loop.program.send_signal(signal.SIGTERM)
+    _, code = loop.end()
+
+    assert "OSError: no cable (driver.py:14 in connect)" in broken["message"]
+    assert broken["sha256"] == first["open"]["sha256"]
+    assert broken["degraded"] is True
+    assert mended["reload"]["keeper_pid"] == first["open"]["keeper_pid"]
+    assert [each["now"] for each in mended["run"]["differences"]] == [":SENS:CURR:NPLC 2"]
+    assert code == failures.OK
+
+
+@pytest.mark.slow
 def test_code_that_loads_and_fails_is_told_and_the_loop_goes_on(dev, plugin):
     loop = dev("--set", "points=2")
     loop.until("waiting")

@@ -301,6 +301,12 @@ class Driver(ScpiDriver):
         yield {"points": [1.0, 2.0]}
         os.kill(os.getpid(), signal.SIGSEGV)
 
+    @method("hangs")
+    def hangs(self, params):
+        yield {"points": [1.0]}
+        while True:
+            pass
+
     @method("beyond")
     def beyond(self, params):
         self.write(":SOUR:VOLT 5")
@@ -312,7 +318,7 @@ class Driver(ScpiDriver):
 def noisy(user_plugins, write_plugin):
     """A plugin that misbehaves, for an instrument that is named to it."""
     manifest = {
-        "supported_methods": ["talks", "dies", "beyond"],
+        "supported_methods": ["talks", "dies", "hangs", "beyond"],
         "safe_state": {"writes": [":OUTP OFF"], "verify": {"query": ":OUTP?", "equals": "0"}},
         "dialect": {
             "energise": [":OUTPut[:STATe] ON"],
@@ -352,6 +358,40 @@ def test_a_driver_that_crashes_is_a_few_lines_and_the_points_are_kept(process, b
     with Bay() as bay:
         run = bay.runs.open(error["run"])
         assert (run.state, list(run["points"])) == ("failed", [1.0, 2.0])
+
+
+@pytest.mark.slow
+def test_a_driver_that_hangs_is_ended_and_told(process, bench, noisy):
+    words = ["--on", bench.resource, "--plugin", "noisy", "--json"]
+
+    done = process("-v", "measure", "hangs", *words)
+
+    error = done.json["error"]
+    assert done.code == failures.FAILED
+    assert error["type"] == "DriverHungError"
+    assert error["waited_s"] > 0
+    assert "its process was ended" in done.err
+    assert "in hangs" in done.err  # where it stood
+
+
+@pytest.mark.slow
+def test_an_instrument_that_could_not_be_made_safe_is_refused_until_it_is_acknowledged(
+    process, bench, user_plugins, write_plugin
+):
+    liar = {"writes": [":OUTP OFF"], "verify": {"query": ":OUTP?", "equals": "7"}}
+    keys = {"supported_methods": ["dies", "talks"], "safe_state": liar}
+    write_plugin(user_plugins, "liar", driver_source=NOISY, **keys)
+    words = ["--on", bench.resource, "--plugin", "liar", "--json"]
+
+    process("measure", "dies", *words)
+    refused = process("measure", "talks", *words)
+    allowed = process("measure", "talks", *words, "--acknowledge")
+
+    assert refused.code == failures.FAILED
+    assert refused.json["error"]["type"] == "UnsafeError"
+    assert "--acknowledge" in refused.err
+    assert refused.json["error"]["problems"]
+    assert allowed.code == failures.OK, allowed.err
 
 
 @pytest.mark.slow

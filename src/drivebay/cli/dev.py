@@ -204,6 +204,7 @@ class Loop:
         self._voice = voice
         self._news: queue.SimpleQueue[PluginEvent] = queue.SimpleQueue()
         self._before: list[str] | None = None
+        self._broken_by = ""
         # The bay listens first: when news is here, the open instrument has the new code.
         bay.plugins.subscribe(self._heard)
 
@@ -221,7 +222,7 @@ class Loop:
             if smu.closed:  # its plugin was disabled after too many crashes
                 self._bay.plugins.enable_plugin(self._plugin)
                 smu = self._open()
-            if event.kind.endswith("failed"):
+            if event.kind.endswith("failed") or not _has_newest(smu):
                 self._tell_broken(event, smu)
                 code = PLUGIN
             else:
@@ -287,6 +288,7 @@ class Loop:
             "resource": smu.resource,
             "idn": smu.idn,
             "generation": info.generation,
+            "sha256": smu.code["sha256"],
             "host_pid": smu.host_pid,
             "keeper_pid": smu.keeper_pid,
         }
@@ -297,6 +299,7 @@ class Loop:
 
     def _tell_taken_over(self, smu: Instrument, before: int | None) -> None:
         info = smu.plugin
+        self._broken_by = ""
         took_s = _since_save(Path(info.path).parent)
         after = f" {took_s * 1000:.0f} ms after the save" if took_s is not None else ""
         text = (
@@ -316,15 +319,22 @@ class Loop:
 
     def _tell_broken(self, event: PluginEvent, smu: Instrument) -> None:
         info = smu.plugin
+        # Code that loads and is not taken over has no traceback: what it said is in the record.
+        message = event.message or info.error_message or ""
+        loaded = smu.code["sha256"] != info.sha256
+        if loaded and event.message and event.message == self._broken_by:
+            return  # told when it was loaded; that it did not take over is news of its own
+        self._broken_by = message
+        what = "does not take over the instrument" if loaded else "does not load"
         lines = own_lines(info.traceback or "", Path(info.path).parent)
-        text = f"the save does not load; generation {info.generation} goes on (degraded)"
+        text = f"the save {what}; the code before it goes on (degraded)"
         facts = {
-            "message": event.message,
+            "message": message,
             "traceback": lines,
-            "generation": info.generation,
+            "sha256": smu.code["sha256"],
             "degraded": info.degraded,
         }
-        self._voice.tell("broken", "\n".join([text, *(lines or [event.message])]), facts, bad=True)
+        self._voice.tell("broken", "\n".join([text, *(lines or [message])]), facts, bad=True)
 
     def _tell_error(self, kind: str, exc: Exception) -> None:
         folder = Path(self._bay.plugins.plugins[self._plugin].path).parent
@@ -356,6 +366,12 @@ class Loop:
                 {"mark": each.mark, "before": each.before, "now": each.now} for each in found
             ]
         self._voice.tell("run", "\n".join(lines), facts)
+
+
+def _has_newest(smu: Instrument) -> bool:
+    """Whether the code that was loaded last is the one at work on the open instrument."""
+    info = smu.plugin
+    return smu.code["sha256"] == info.sha256 and not info.degraded
 
 
 def _since_save(folder: Path) -> float | None:

@@ -38,7 +38,7 @@ class StopRequest:
     A request that comes before the measurement runs is heard by nobody; its reader looks here.
 
     Attributes:
-        by: the signal's name, empty as long as nobody asked.
+        by: ``keyboard`` or the signal's name, empty as long as nobody asked.
     """
 
     by = ""
@@ -60,7 +60,7 @@ def aborting(stream: Stream, give_up: Callable[[], None]) -> Iterator[StopReques
     before: dict[int, Any] = {}
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        request.by = signal.Signals(number).name
+        request.by = "keyboard" if number == signal.SIGINT else signal.Signals(number).name
         os.write(writer, b"x")
 
     def wait() -> None:
