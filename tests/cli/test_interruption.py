@@ -124,6 +124,21 @@ def test_a_driver_that_does_not_listen_is_left_behind_at_the_second_ctrl_c(
 
 
 @pytest.mark.slow
+def test_an_inline_measurement_is_aborted_with_its_json_on_standard_output(start):
+    with Keithley2400Server(device=Diode()) as server:
+        words = ["--on", server.resource, *LONG, "--inline", "--json"]
+        running = start("measure", "iv_sweep", *words)
+        server.log.wait_for("sweep_begin", count=2, timeout_s=60)
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate(timeout=60)
+
+        assert server.instrument.output_on is False
+
+    assert running.returncode == failures.ABORTED
+    assert json.loads(out)["error"]["type"] == "AbortedError"
+
+
+@pytest.mark.slow
 def test_a_command_that_is_killed_leaves_the_output_to_the_keeper(start):
     with Keithley2400Server(device=Diode(), log_traffic=True) as server:
         running = start("measure", "iv_sweep", "--on", server.resource, *LONG)

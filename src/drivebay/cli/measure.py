@@ -228,23 +228,23 @@ def _measure(
 ) -> int | None:
     from drivebay import Bay
 
-    with _prints_to_stderr(inline), Bay(bench=bench) as bay:
-        if plugin is None:
-            _require_somebody_has(bay, method)
-        opened = bay.open(
-            instrument,
-            plugin=plugin,
-            config=pairs(config) or None,
-            isolation="inline" if inline else None,
-            force=force,
-            acknowledge=acknowledge,
-        )
-        with opened:
-            try:
+    try:
+        with _prints_to_stderr(inline), Bay(bench=bench) as bay:
+            if plugin is None:
+                _require_somebody_has(bay, method)
+            opened = bay.open(
+                instrument,
+                plugin=plugin,
+                config=pairs(config) or None,
+                isolation="inline" if inline else None,
+                force=force,
+                acknowledge=acknowledge,
+            )
+            with opened:
                 run, _ = record(opened, method, params, curve=not as_json, as_json=as_json)
-            except Aborted as exc:
-                tell_abort(exc, as_json)
-                return ABORTED
+    except Aborted as exc:
+        tell_abort(exc, as_json)
+        return ABORTED
     if plot is not None:
         draw(run, plot)
     if as_json:
@@ -332,7 +332,8 @@ def record(
         with contextlib.suppress(PluginStateError):  # it had not begun
             run = stream.run
             cause.run_id = run.id
-        tell_abort(Aborted(run, None, cause, left=True), as_json)
+        with contextlib.redirect_stdout(sys.__stdout__ or sys.stdout):  # an inline driver's is not
+            tell_abort(Aborted(run, None, cause, left=True), as_json)
         if sys.stderr.isatty():
             click.echo("\x1b[?25h", err=True, nl=False)  # the live view hides the cursor
         # Nothing is closed in order: the driver may never answer. With this process its driver's
