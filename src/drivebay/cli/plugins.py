@@ -96,7 +96,7 @@ def _remarks(manager: PluginManager, found: list[PluginInfo]) -> Iterator[str]:
             yield f"{name}: {first}{more}"
         elif info.reason:
             yield f"{name}: disabled: {info.reason}"
-        if not (info.metadata.safe_state or info.error_message):
+        if not (info.metadata.safe_state or info.error_message or info.shadowed_by):
             yield f"{name}: {_UNSAFE}"
     for conflict in manager.conflicts:
         rivals = ", ".join(name for name in conflict.plugins if name != conflict.chosen)
