@@ -99,3 +99,31 @@ def test_on_a_new_channel_protections_are_set_again(held):
 
     held.write_each(READY)
     held.write(":OUTP ON")
+
+
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [
+        (b":SOUR:VOLT 2", b"00\n"),
+        (b":SOUR:VOLT 2", b""),
+        (b":SOUR:VOLT 1", b";:OUTP ON\n"),
+        (b"*CLS", b"\n:OUTP ON\n"),
+        (b"*CLS", b";"),
+    ],
+)
+def test_what_is_sent_after_a_command_is_no_way_past_the_limits(held, server, command, end):
+    held.write_each(READY)
+
+    with pytest.raises(ValueError, match="ends no command"):
+        held.write(command, end=end)
+
+    held.query("*IDN?")
+    assert received(server) == [*READY, "*IDN?"]
+    assert not held.armed
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_control_a_command_may_bring_its_own_line_end(held, server, end):
+    held.write(b":SOUR:VOLT 2", end=end)
+
+    assert held.query(":SOUR:VOLT?") == "2.000000E+00"

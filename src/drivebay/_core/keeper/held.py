@@ -239,7 +239,12 @@ class Held:
             AbortedError: it may energise, and somebody stopped the instrument.
             UnsafeError: it may energise, and the latch is set.
             LinkError: as ``Link.write``.
+            ValueError: it is not whole, or does not end where it was checked to.
         """
+        if end is not None and not _is_an_end(end, self.link()):
+            raise ValueError(
+                f"{self.resource}: {end!r} ends no command: what comes after it is not checked"
+            )
         asks = b"?" in command if isinstance(command, bytes) else "?" in command
         if asks:  # it may wait for its turn, and a command must not wait for it
             link = self.link()
@@ -668,3 +673,13 @@ class Held:
             "safe_state": bool(self.setup.safe_state),
             "halted_by": self.stopped_by or self.halted_by,
         }
+
+
+def _is_an_end(end: bytes, link: DirectLink) -> bool:
+    """Whether what is sent after a command ends it and is no part of one.
+
+    Half a command would be judged without its rest: ``:SOUR:VOLT 2`` and then ``00``.
+    """
+    if not end:
+        return link.has_end
+    return end == b"\r\n" or (len(end) == 1 and end < b" ")
