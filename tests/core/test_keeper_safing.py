@@ -110,6 +110,30 @@ def test_what_cannot_be_written_down_is_not_switched_on(line_instrument, safe_st
     assert ":OUTP ON" not in instrument.lines
 
 
+@pytest.mark.parametrize("message", [":OUTP ON;*OPC?", "*CLS;:OUTP ON;:READ?", ":OUTP ON"])
+def test_a_command_before_a_question_may_energise_where_no_dialect_tells(
+    line_instrument, safe_state, message
+):
+    session = opened(line_instrument(Output()).resource, safe_state)
+    link = session.link()
+
+    assert session.status()["armed"] is False
+    link.write(message)
+    assert session.status()["armed"] is True
+
+    session.halt("a test")
+    with pytest.raises(AbortedError):
+        link.write(message)
+
+
+def test_control_questions_arm_nothing_and_are_asked_after_a_stop(line_instrument, safe_state):
+    session = opened(line_instrument(Output()).resource, safe_state)
+    session.halt("a test")
+
+    assert session.link().query(":OUTP?;:READ? 'a'; *OPC?")
+    assert session.status()["armed"] is False
+
+
 # -- one instrument --------------------------------------------------------------------------------
 
 

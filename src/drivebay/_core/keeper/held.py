@@ -16,6 +16,7 @@ a person acknowledges it). Runs no plugin code.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -52,6 +53,7 @@ SAFE_ATTEMPTS: Final = 3
 _KEPT_MESSAGES: Final = 20_000
 _KEPT_BYTES: Final = 4096
 _MOST_AT_ONCE: Final = 8 << 20  # bytes of a transcript in one message
+_PARTS: Final = re.compile(r"[;\r\n]")
 
 _log = logging.getLogger("drivebay.keeper")
 
@@ -361,8 +363,7 @@ class Held:
     def _may_energise(self, command: str | bytes, effect: Effect | None) -> bool:
         if effect is not None and self.setup.knows_energising:
             return bool(effect.energises)
-        asks = b"?" in command if isinstance(command, bytes) else "?" in command
-        return not asks and not self.setup.says_stop(command)
+        return not _only_asks(command) and not self.setup.says_stop(command)
 
     def _check_halt(self) -> None:
         if self.state == "unsafe":
@@ -683,3 +684,13 @@ def _is_an_end(end: bytes, link: DirectLink) -> bool:
     if not end:
         return link.has_end
     return end == b"\r\n" or (len(end) == 1 and end < b" ")
+
+
+def _only_asks(command: str | bytes) -> bool:
+    """Whether every part of a message is a question: ``:OUTP ON;*OPC?`` is not one only.
+
+    A part is cut off where a quoted text has a ``;``: then one too many counts as a command.
+    """
+    text = command.decode("latin-1") if isinstance(command, bytes) else command
+    parts = [part.split(maxsplit=1) for part in _PARTS.split(text)]
+    return all(words[0].endswith("?") for words in parts if words)
