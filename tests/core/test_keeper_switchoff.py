@@ -113,6 +113,35 @@ def test_after_everything_off_an_open_instrument_wants_to_be_acknowledged(owner,
     assert one.do("link.query(':OUTP?')") == "1"
 
 
+def test_to_acknowledge_makes_nobody_forget_that_an_output_may_be_on(owner, smu, leases, gone):
+    server, one = smu(), owner()
+    keeper = one.open(server.resource)
+    one.do(ON)
+
+    assert acknowledge(server.resource) is False
+
+    assert one.do("session.status()['armed']") is True
+    one.kill()
+    gone(keeper)
+    assert not server.instrument.output_on
+
+
+def test_what_a_dead_keeper_left_on_is_switched_off_also_if_it_is_acknowledged(
+    owner, smu, leases, gone
+):
+    server, one = smu(), owner()
+    keeper = one.open(server.resource)
+    one.do(ON)
+    one.kill(signal.SIGSTOP)
+    os.kill(keeper, signal.SIGKILL)
+    gone(keeper)
+    assert server.instrument.output_on
+
+    owner().open(server.resource, acknowledge=True)
+
+    assert not server.instrument.output_on
+
+
 def test_an_address_that_is_none_cannot_be_acknowledged(leases):
     with pytest.raises(ResourceError):
         acknowledge("nonsense")

@@ -639,14 +639,15 @@ class Held:
     def acknowledge(self) -> None:
         """A person has looked at the instrument: the latch is taken off.
 
+        What may be on still may be: it is made safe when its owner ends, as ever.
+
         Raises:
             OSError: what was written of it cannot be removed.
         """
         with self._gate:
             remove_record(self._folder, "unsafe", self.resource)
-            remove_record(self._folder, "armed", self.resource)
-            self._armed = False
-            self.state = "unknown"
+            if self.state == "unsafe":
+                self.state = "armed" if self._armed else "unknown"
             self.stopped_by = ""
 
     # -- the end ---------------------------------------------------------------------------------

@@ -185,10 +185,11 @@ class Keeper:
 
     def _settle_the_past(self, held: Held, *, acknowledge: bool) -> None:
         """What an earlier keeper left: an output that may be on, or one that is not safe."""
-        if acknowledge:
-            held.acknowledge()
         latch = read_record(self.folder, "unsafe", held.resource)
-        if latch is not None:
+        if latch is not None and acknowledge:  # whoever looked at it saw its output as well
+            remove_record(self.folder, "armed", held.resource)
+            remove_record(self.folder, "unsafe", held.resource)
+        elif latch is not None:
             problems = [str(p) for p in latch.get("problems") or ()]
             raise UnsafeError(
                 f"{held.resource} could not be made safe at {latch.get('at')}"
@@ -202,6 +203,9 @@ class Keeper:
         try:
             held.adopt(sound(held.resource, left))
         except LeaseError as exc:
+            if acknowledge:
+                remove_record(self.folder, "armed", held.resource)
+                return
             raise UnsafeError(str(exc), resource=held.resource) from exc
         if left.get("policy") == "hold":
             return  # it was left on for whoever opens it next
