@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from drivebay._core.errors import AbortedError, DrivebayError, UnsafeError
+from drivebay._core.errors import AbortedError, DrivebayError, LeaseError, UnsafeError
 from drivebay._core.keeper import open_session, records
 
 LONG_S = 30.0
@@ -269,6 +269,39 @@ def test_closing_an_instrument_that_may_be_on_makes_it_safe(smu, safe_state, lea
     session.close()
 
     server.log.wait_for("output_off")
+    assert not list(leases.glob("*.armed"))
+
+
+def test_nobody_switches_on_again_behind_the_safe_state_of_a_close(line_instrument, safe_state):
+    output, refused = Output(), []
+
+    def answer(line: str) -> str | None:
+        if line == ":OUTP?":
+            try:
+                link.write("*CLS")  # at another time it would be let through, like :OUTP ON
+            except LeaseError as exc:
+                refused.append(str(exc))
+        return output(line)
+
+    session = opened(line_instrument(answer).resource, safe_state)
+    link = session.link()
+    link.write(":OUTP ON")
+
+    session.close()
+
+    assert refused
+    assert "is closed" in refused[0]
+
+
+def test_what_is_armed_goes_off_also_if_newer_code_declares_no_safe_state(smu, safe_state, leases):
+    server = smu()
+    session = opened(server.resource, safe_state)
+    session.link().write(":OUTP ON")
+
+    session.configure(plugin="newer")
+    session.close()
+
+    assert not server.instrument.output_on
     assert not list(leases.glob("*.armed"))
 
 

@@ -451,12 +451,17 @@ class Held:
     def configure(self, setup: Setup) -> None:
         """Say what serves it from now on.
 
+        What is armed stays armed, and goes off as it was declared when it was armed if nothing is
+        declared any more.
+
         Raises:
             UnsafeError: it is armed, and what makes it safe now cannot be written.
         """
         with self._gate:
+            if self._armed and not setup.safe_state:
+                setup = replace(setup, safe_state=self.setup.safe_state)
             self.setup = setup
-            if self._armed and setup.safe_state:
+            if self._armed:
                 self._write_armed()
 
     @property

@@ -288,6 +288,7 @@ class Keeper:
         held = self.held.get(resource)
         if held is None:
             return None
+        held.revoke("is closed")  # first: nobody switches on again behind the safe state
         report = held.make_safe(planned=True) if held.armed else None
         self._drop(held)
         return None if report is None else _report(report)
