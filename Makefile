@@ -73,8 +73,8 @@ types: $(VENV)/.dev  ## Type check
 contracts: $(VENV)/.dev  ## Which module may import which
 	$(PYTHON) -c 'from importlinter.cli import lint_imports_command as run; run(["--no-logo"])'
 
-soak: $(VENV)/.dev  ## The property tests with 5,000 examples each
-	HYPOTHESIS_PROFILE=soak $(PYTHON) -m pytest $(PYTEST_ARGS)
+soak: $(VENV)/.dev  ## Long forms: 5,000 examples a property, ten times the kills, hangs and aborts
+	HYPOTHESIS_PROFILE=soak DRIVEBAY_SOAK=10 $(PYTHON) -m pytest $(PYTEST_ARGS)
 
 # The peers live in an environment of their own, so that they never meet the tests.
 BENCH := .venv-bench
@@ -87,6 +87,10 @@ $(BENCH)/.ready: pyproject.toml constraints.txt Makefile | $(VENV)/.uv
 .PHONY: bench
 bench: $(BENCH)/.ready  ## Measure beside limits and peers; writes docs/reference/performance.md
 	$(BENCH)/bin/python benchmarks/run.py
+
+.PHONY: reliability
+reliability: $(VENV)/.dev  ## Run the crash laboratory; writes docs/reference/reliability.md
+	$(PYTHON) benchmarks/reliability.py
 
 docs-reference: $(VENV)/.dev  ## Write the generated pages of docs/reference anew
 	$(PYTHON) docs/generate.py

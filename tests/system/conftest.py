@@ -33,6 +33,20 @@ def pytest_sessionfinish(exitstatus: int) -> None:
         Path(target).write_text(json.dumps(_figures | {"soak": str(SOAK)}), encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def leases_of_the_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("leases-of-the-lab")
+
+
+@pytest.fixture(autouse=True)
+def one_folder_of_leases(
+    home: Path, leases_of_the_lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A keeper with nothing to keep lingers a moment, and so serves the next test as well."""
+    monkeypatch.setenv("DRIVEBAY_LEASES", str(leases_of_the_lab))
+    return leases_of_the_lab
+
+
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     with Simulator() as simulator:

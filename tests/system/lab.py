@@ -25,7 +25,7 @@ from typing import Any
 
 import drivebay
 
-PATIENCE_S = 60.0
+PATIENCE_S = 20.0
 """Longest wait for something that must happen; only a broken test ever waits so long."""
 
 SOAK = int(os.environ.get("DRIVEBAY_SOAK", "1"))
@@ -232,10 +232,13 @@ class Wire:
             held.hold()
             message = message[held.keep :]
             if held.cut:
-                target.shutdown(socket.SHUT_RDWR)
+                self._cut(target)
                 return False
         target.sendall(message)
         return True
+
+    def _cut(self, target: socket.socket) -> None:
+        target.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -250,6 +253,51 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class LineWire(Wire):
+    """A cable as a serial line is: what was sent in part stays with the instrument.
+
+    The instrument keeps its one connection, whoever comes and goes at this end.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._line = socket.create_connection(("127.0.0.1", port))
+        self._line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._near: socket.socket | None = None
+        threading.Thread(target=self._carry_down, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                self._pairs.append(near)
+                self._near = near
+                threading.Thread(target=self._carry_up, args=(near,), daemon=True).start()
+
+    def _carry_up(self, near: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := near.recv(1 << 16):
+                for message in data.splitlines(keepends=True):
+                    if not self._pass(message, self._line, "up"):
+                        return
+
+    def _carry_down(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._line.recv(1 << 16):
+                if self._near is not None:
+                    with contextlib.suppress(OSError):  # nobody is there to hear it
+                        self._near.sendall(data)
+
+    def _cut(self, target: socket.socket) -> None:
+        """The rest never comes, and the line is as good as before."""
+
+    def close(self) -> None:
+        super().close()
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+        self._line.close()
 
 
 class Reading:

@@ -34,11 +34,11 @@ PREPARING: Final = (
     b":SOUR:VOLT:MODE LIST",
     b":SYST:ERR?",
 )
-ARMING: Final = (b":OUTP ON", b":SOUR:LIST:VOLT", b":TRIG:COUN ", b":READ?")
+ARMING: Final = (b":OUTP ON", b":SOUR:LIST:VOLT", b":SOUR:LIST:VOLT", b":TRIG:COUN ", b":READ?")
 LEAVING: Final = (b":OUTP OFF", b":OUTP?", b":OUTP?", b":SYST:ERR?", b":SYST:ERR?")
 
 # Of 40: at least five in each phase, more where there is most to lose.
-SHARES: Final = {"before on": 6, "armed": 6, "sweeping": 10, "read-out": 9, "off": 9}
+SHARES: Final = {"before on": 6, "armed": 8, "sweeping": 9, "read-out": 9, "off": 8}
 PHASES: Final = tuple(SHARES)
 
 
@@ -73,6 +73,11 @@ class Moment:
             held = wire.hold("up", self.message, count=self.count, keep=self.keep)
         begin()
         held.wait()
+        # What passed before it has also been executed.
+        if self.message in ARMING[1:]:
+            log.wait("output_on", since=mark)
+        if self.message == b":OUTP?":
+            log.wait("output_off", since=mark)
         return held.release
 
 
@@ -94,7 +99,7 @@ def _moment(phase: str, chance: random.Random) -> Moment:
         message = chance.choice(ARMING)
         return Moment(phase, message, keep=chance.randrange(len(message)))
     if phase == "sweeping":
-        return Moment(phase, b"", count=chance.choice((1, 2, 2, 3, 3)))
+        return Moment(phase, b"", count=chance.choice((2, 3)))
     if phase == "read-out":
         return Moment(phase, b"", count=chance.choice((2, 2, 3)), keep=chance.randrange(1, 4000))
     message = chance.choice(LEAVING)

@@ -59,6 +59,7 @@ def test_a_killed_driver_loses_no_point_and_its_output_is_off_within_a_second(
         points += len(run)
 
         assert smu.measure("iv_sweep", **SHORT).state == "done", moment
+        assert smu.reconnects == 0, moment
         # Everything the killed run did comes before the first command of the next one.
         log.wait("output_off", since=mark)
         events = log.since(mark)
@@ -69,7 +70,6 @@ def test_a_killed_driver_loses_no_point_and_its_output_is_off_within_a_second(
         off_s.append(waited)
         phases.append(phase_in(events[:until], at))
 
-    assert smu.reconnects == 0
     assert simulator.connections == 1
     assert smu.status()["armed"] is False
     assert {phase: phases.count(phase) >= 5 for phase in PHASES} == dict.fromkeys(PHASES, True)
