@@ -13,13 +13,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from drivebay._core.contract.calling import Chunk
+from drivebay._core.contract.readout import check_chunk
 from drivebay._core.errors import (
     AbortedError,
     DrivebayError,
     DriverCrashedError,
     DriverHungError,
 )
+from drivebay._core.manifest import PluginMetadata, check_parameters
 from drivebay._core.methods import Column, MethodSpec
 from drivebay._core.session import Session
 
@@ -49,6 +53,7 @@ class Measurement:
     def __init__(self, session: Session, method: str, params: Mapping[str, Any]) -> None:
         self.session = session
         self.method = method
+        self._declared: tuple[Column, ...] | None = None
         try:
             self.spec, self.parameters = self._checked(params)
         except DriverCrashedError:
@@ -64,8 +69,15 @@ class Measurement:
         self._begun = False
 
     def _checked(self, params: Mapping[str, Any]) -> tuple[MethodSpec, dict[str, Any]]:
-        seat = self.session.ready()
-        return seat.spec(self.method), seat.validate(self.method, params)
+        seat, metadata = self.session.ready(), self.session.metadata
+        spec = seat.spec(self.method)
+        plain = seat.validate(self.method, params)
+        # What the driver leaves open the manifest may say: a driver of the original contract can
+        # declare what its methods take and give nowhere else.
+        self._declared = None if spec.columns is not None else _columns(metadata, self.method)
+        if self._declared is not None:
+            spec = replace(spec, columns=self._declared)
+        return spec, check_parameters(metadata, self.method, plain)
 
     def abort(self, by: str = "user") -> None:
         """Stop it, from any thread; returns without waiting for the end.
@@ -102,7 +114,7 @@ class Measurement:
             stream = session.ready().stream(self.method, self.parameters, self.values)
             with closing(stream):
                 for chunk in stream:
-                    yield chunk
+                    yield chunk if self._declared is None else self._as_declared(chunk)
                     self._check_abort()
         except AbortedError as exc:
             exc.by = self._aborted_by or exc.by
@@ -127,7 +139,21 @@ class Measurement:
         finally:
             self.duration_s = time.monotonic() - started
 
+    def _as_declared(self, chunk: Chunk) -> Chunk:
+        return check_chunk(self.spec, chunk, self.session.metadata.name)
+
     def _end(self, state: EndState, reason: str | None) -> None:
         self.state, self.reason = state, reason
         if state != "done":
             self.session.make_safe()
+
+
+def _columns(metadata: PluginMetadata, method: str) -> tuple[Column, ...] | None:
+    """The columns that a manifest declares for a method; None where it does not."""
+    declared = (metadata.methods.get(method) or {}).get("columns")
+    if declared is None:
+        return None
+    return tuple(
+        Column(**{key: value for key, value in each.items() if value is not None})
+        for each in declared
+    )

@@ -6,7 +6,7 @@ knows where everything stands) -> ``metadata`` -> ``config``, ``schema``, ``page
 never imported, nothing is fetched, and content never raises.
 """
 
-from drivebay._core.manifest.config import check_config
+from drivebay._core.manifest.config import check_config, check_parameters
 from drivebay._core.manifest.fields import FIELDS, MANIFEST_VERSION, Field
 from drivebay._core.manifest.grammar import canonical_name, split_driver_class
 from drivebay._core.manifest.metadata import (
@@ -30,6 +30,7 @@ __all__ = [
     "PluginMetadata",
     "canonical_name",
     "check_config",
+    "check_parameters",
     "manifest_schema",
     "metadata_from_call",
     "metadata_from_plain",

@@ -1,7 +1,8 @@
-"""Stage 1, the configuration: what a user passes, against the plugin's ``config_schema``.
+"""Stage 1, what a user passes: a driver's options and the parameters of its own methods.
 
-Rules: nothing is fetched, no pattern backtracks, the caller's dict is never changed, and every
-problem is said at once with a JSON pointer to it.
+Both are held against the JSON Schema that the manifest gives: ``config_schema``, and ``parameters``
+under ``methods``. Rules: nothing is fetched, no pattern backtracks, what the caller passed is never
+changed, and every problem is said at once with a JSON pointer to it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from drivebay._core.errors import ConfigError, nearest
+from drivebay._core.errors import ConfigError, Diagnostic, ParameterError, nearest
 from drivebay._core.manifest.grammar import kind_of
 from drivebay._core.manifest.json_schema import check_json_schema, make_validator
 from drivebay._core.manifest.metadata import PluginMetadata
@@ -56,10 +57,51 @@ def check_config(metadata: PluginMetadata, config: Mapping[str, Any] | None) -> 
     if problems:
         raise ConfigError(problems, plugin=metadata.name)
     compiled = _compiled(metadata)
-    _fill(value, compiled.schema, compiled.schema, 0)
-    if not compiled.validator.is_valid(value):
-        raise ConfigError(_said(compiled, value), plugin=metadata.name)
+    problems = _judged(compiled, value)
+    if problems:
+        raise ConfigError(problems, plugin=metadata.name)
     return dict(value)
+
+
+def check_parameters(
+    metadata: PluginMetadata, method: str, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameters of a measurement as the manifest declares them, with its defaults filled in.
+
+    Args:
+        metadata: the plugin's.
+        method: one of its methods; one without a schema in the manifest takes any parameters.
+        params: by name; not changed.
+
+    Raises:
+        ParameterError: every problem, each with its JSON pointer.
+
+    >>> answer = {"parameters": {"properties": {"times": {"type": "integer", "default": 1}}}}
+    >>> meta = PluginMetadata("k2400", "1.0", "Lab", "SMU", methods={"answer": answer})
+    >>> check_parameters(meta, "answer", {})
+    {'times': 1}
+    """
+    schema = (metadata.methods.get(method) or {}).get("parameters")
+    if schema is None:
+        return dict(params)
+    problems: list[str] = []
+    value = _json_copy(params, (), problems)
+    if not problems:
+        compiled, problems_of_schema = _compile(msgspec.json.encode(schema))
+        problems = list(problems_of_schema) if compiled is None else _judged(compiled, value)
+    if problems:
+        told = (problem.partition(": ") for problem in problems)
+        raise ParameterError(
+            [Diagnostic("P013", message, path=pointer) for pointer, _, message in told],
+            method=method,
+        )
+    return dict(value)
+
+
+def _judged(compiled: _Compiled, value: Any) -> list[str]:
+    """Fill the defaults in, and say what is wrong with the whole."""
+    _fill(value, compiled.schema, compiled.schema, 0)
+    return [] if compiled.validator.is_valid(value) else _said(compiled, value)
 
 
 class _Compiled:
