@@ -23,7 +23,8 @@ from drivebay._core.limits.effect import ALL_CHANNELS, Effect, Level, Limit, Wal
 from drivebay._core.limits.message import MessageError, Unit, absolute, parse_message
 from drivebay._core.limits.values import channels_of, read_number
 
-_SIMPLE = re.compile(rb"(:?[A-Za-z_0-9:]+) ([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?)\r?\n?")
+_NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"
+_SIMPLE = re.compile(rb"(:?[A-Za-z_0-9:]+) (%b(?:,%b)*)\r?\n?" % (_NUMBER, _NUMBER))
 _PLAIN_LIST = re.compile(r"[0-9eE+\-.,]*")
 _NONE: frozenset[str] = frozenset()
 _GUARDED = frozenset({"level", "clamp", "energise", "recall"})
@@ -44,6 +45,19 @@ class _Plan(NamedTuple):
     high: float
     is_magnitude: bool
     marks: tuple[tuple[str, str], ...]
+
+    def furthest_inside(self, text: bytes) -> float | None:
+        """The value of the largest magnitude, None if any is outside; ``1.5`` or ``1,2.5,3``."""
+        if b"," not in text:
+            value = float(text)
+            held = abs(value) if self.is_magnitude else value
+            return value if self.low <= held <= self.high else None
+        values = list(map(float, text.split(b",")))
+        low, high = min(values), max(values)
+        furthest = low if -low > high else high
+        if self.is_magnitude:
+            low, high = min(map(abs, values)), abs(furthest)
+        return furthest if self.low <= low and high <= self.high else None
 
 
 class Guard:
@@ -117,8 +131,8 @@ class Guard:
         if match is not None:
             plan = self._plans.get(match[1])
             if plan is not None:
-                value = float(match[2])
-                if plan.low <= (abs(value) if plan.is_magnitude else value) <= plan.high:
+                value = plan.furthest_inside(match[2])
+                if value is not None:
                     level = Level(plan.header, plan.quantity, plan.channel, value)
                     return Effect(_NONE, _NONE, (level,), False, plan.marks)
         return self._judged(message)
@@ -233,24 +247,29 @@ class Guard:
 
     def _remember(self, message: bytes, units: list[Unit], effect: Effect) -> None:
         """Keep what depends on nothing but the message, for the next time it comes."""
-        if len(message) > _LONGEST_REMEMBERED or effect.modes:
+        if effect.modes:
             return
-        if effect.energises:
+        match = _SIMPLE.fullmatch(message) if effect.levels and not effect.energises else None
+        if match is not None and len(units) == 1:
+            self._plan(match[1], units[0], effect)
+        elif len(message) > _LONGEST_REMEMBERED:
+            return
+        elif effect.energises:
             if len(self._seen_now) < _MOST_REMEMBERED:
                 self._seen_now[bytes(message)] = effect
-            return
-        match = _SIMPLE.fullmatch(message)
-        if match is None or len(units) != 1 or not effect.levels:
+        else:
             if len(self._seen) >= _MOST_REMEMBERED:
                 self._seen.clear()
             self._seen[bytes(message)] = effect
-            return
-        hits = self._hits(absolute(units[0].header, "")[0], units[0], ())
+
+    def _plan(self, header: bytes, unit: Unit, effect: Effect) -> None:
+        """Keep what a header sets, for any number that comes with it."""
+        hits = self._hits(absolute(unit.header, "")[0], unit, ())
         if len(hits) == 1 and hits[0][0].setting is not None and len(self._plans) < 1_024:
             rule, channel = hits[0]
             if rule.setting is not None and not rule.setting.unit.exponent:
                 low, high = self._bounds(rule, channel)
-                self._plans[bytes(match[1])] = _Plan(
+                self._plans[bytes(header)] = _Plan(
                     rule.text, rule.setting.quantity, channel, low, high,
                     rule.kind == "clamp", effect.marks,
                 )  # fmt: skip
