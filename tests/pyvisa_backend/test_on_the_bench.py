@@ -13,7 +13,14 @@ import pytest
 import pyvisa
 import yaml
 
-from drivebay import BenchError, IdentityError, LimitError, NoDriverError, open_on_bench
+from drivebay import (
+    BenchError,
+    IdentityError,
+    LimitError,
+    NoDriverError,
+    PluginNotFoundError,
+    open_on_bench,
+)
 
 SETUP = ":SOUR:FUNC VOLT;:SOUR:VOLT:MODE FIX;:SENS:CURR:PROT 0.01;:SOUR:VOLT 1"
 LEFT_ON = """
@@ -142,3 +149,23 @@ def test_an_instrument_of_the_bench_can_be_opened_without_pyvisa_too(bench):
     with open_on_bench("gate") as link:
         assert link.query(":OUTP?") == "0"
         assert link.session.status()["plugin"] == "keithley_2400 1.0.0"
+
+
+def test_no_plugin_code_runs_in_a_program_that_brings_its_own(
+    bench, home, opened, write_plugin, monkeypatch
+):
+    monkeypatch.delenv("SEEN_BY_OWNER", raising=False)
+    source = "import os\nos.environ['SEEN_BY_OWNER'] = '1'\n"
+    keys = {"supported_models": ["2400"], "supported_methods": ["answer"]}
+    write_plugin(home / "plugins", "curious", driver_source=source, **keys)
+    bench(plugin="curious", limits=None)
+
+    assert opened("gate").query("*IDN?").startswith("KEITHLEY")
+    assert "SEEN_BY_OWNER" not in os.environ
+
+
+def test_a_plugin_that_the_bench_names_and_nobody_knows_keeps_it_closed(bench, opened):
+    bench(plugin="keithly_2400")
+
+    with pytest.raises(PluginNotFoundError, match="keithley_2400"):
+        opened("gate")

@@ -12,7 +12,14 @@ import os
 from typing import Any
 
 from drivebay._core.bench import Bench, BenchInstrument, find_bench, identity_problem, load_bench
-from drivebay._core.errors import DrivebayError, IdentityError, LinkError, NoDriverError
+from drivebay._core.errors import (
+    DrivebayError,
+    IdentityError,
+    LinkError,
+    ManifestError,
+    NoDriverError,
+    PluginNotFoundError,
+)
 from drivebay._core.index import parse_idn
 from drivebay._core.keeper import (
     GRANT_VARIABLE,
@@ -22,7 +29,7 @@ from drivebay._core.keeper import (
     open_session,
 )
 from drivebay._core.links import Link
-from drivebay._core.manager import PluginManager, drivebay_home
+from drivebay._core.manager import PluginManager, PluginStatus, drivebay_home
 from drivebay._core.manifest import PluginMetadata
 from drivebay._core.session import keeper_setup
 
@@ -58,6 +65,8 @@ def open_on_bench(
         LinkOpenError: nothing answers there.
         IdentityError: another instrument answers than the bench pins.
         NoDriverError: it has limits, and no plugin knows its commands.
+        PluginNotFoundError: the bench names a plugin that does not exist.
+        ManifestError: that one's manifest is broken.
         UnsafeError: it could not be made safe after an earlier fault.
     """
     named = {"visa_library": visa_library, "baud_rate": baud_rate}
@@ -143,11 +152,11 @@ def _metadata(entry: BenchInstrument, idn: str) -> PluginMetadata | None:
     try:
         plugins.discover_plugins()
         if entry.plugin is not None:
-            return plugins.require(entry.plugin).metadata
+            return _manifest(plugins, entry.plugin)
         usable = (each.plugin for each in plugins.explain(idn) if each.usable)
         name = next(usable, None)
         if name is not None:
-            return plugins.require(name).metadata
+            return _manifest(plugins, name)
     finally:
         plugins.shutdown()
     if entry.limits or entry.channels:
@@ -156,6 +165,16 @@ def _metadata(entry: BenchInstrument, idn: str) -> PluginMetadata | None:
             f" commands of {idn!r}"
         )
     return None
+
+
+def _manifest(plugins: PluginManager, name: str) -> PluginMetadata:
+    """What a plugin says of its instrument; its code is not needed for that, and not loaded."""
+    info = plugins.get_plugin_info(name)
+    if info is None:
+        raise PluginNotFoundError(name, sorted(plugins.plugins))
+    if info.status is PluginStatus.ERROR:
+        raise ManifestError(info.diagnostics, plugin=info.metadata.name)
+    return info.metadata
 
 
 def bench_setup(bench: Bench, entry: BenchInstrument) -> dict[str, Any]:
