@@ -144,6 +144,34 @@ def test_broken_code_leaves_the_old_at_work_and_says_so(bay, folder, server, old
         assert (smu.code, smu.host_pid, smu.reloads) == (code, host, 0)
 
 
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+@pytest.mark.parametrize("body", ["return 5", "return [1, 2]", "return 'ab'", "raise KeyError(1)"])
+def test_a_state_that_is_none_leaves_the_old_code_at_work(bay, folder, server, body, isolation):
+    edit(folder, 'return {"count": self.count}', body)
+    with bay.open(server.resource, isolation=isolation) as smu:
+        smu.voltage()
+        edit(folder, "[1.0]", "[2.0]")
+
+        bay.plugins.reload_plugin("my_smu")
+
+        assert smu.voltage()["edition"].tolist() == [1.0]
+        assert smu.reloads == 0
+        assert "export_state" in bay.plugins.plugins["my_smu"].error_message
+
+
+def test_an_interrupted_take_over_leaves_the_instrument_free(bay, folder, server):
+    def interrupted(text: str) -> None:
+        raise KeyboardInterrupt
+
+    with bay.open(server.resource) as smu:
+        edit(folder, "super().__init__(resource_name, config)", "raise RuntimeError('no')")
+        smu._session.on_degraded = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            bay.plugins.reload_plugin("my_smu")
+
+        assert smu.voltage()["edition"].tolist() == [1.0]
+
+
 def test_broken_files_on_disk_keep_nobody_from_opening_what_is_in_service(bay, folder, server):
     with bay.open(server.resource):
         pass

@@ -108,6 +108,18 @@ class Seat(ABC):
     def export_state(self) -> dict[str, Any] | None:
         """Return what the next generation must know; None if the driver keeps no such state."""
 
+    def _state(self, state: object) -> dict[str, Any]:
+        """What a driver exported.
+
+        Raises:
+            DriverError: it is no dictionary.
+        """
+        if not isinstance(state, dict):
+            name = self.generation.metadata.name
+            text = f"{name}: export_state() returned {state!r:.80}, expected a dictionary"
+            raise DriverError(text, plugin=name)
+        return state
+
     @abstractmethod
     def resume(self, state: Mapping[str, Any]) -> None:
         """Take over from the last generation."""
@@ -159,11 +171,13 @@ class InlineSeat(Seat):
             self.driver.ranges = ranges
 
     def export_state(self) -> dict[str, Any] | None:
-        return self.driver.export_state() if isinstance(self.driver, Resumable) else None
+        if not isinstance(self.driver, Resumable):
+            return None
+        return self._state(self._contained("export_state", self.driver.export_state))
 
     def resume(self, state: Mapping[str, Any]) -> None:
         if isinstance(self.driver, Resumable):
-            self.driver.resume(dict(state))
+            self._contained("resume", self.driver.resume, dict(state))
 
     def close(self) -> None:
         with contextlib.suppress(DrivebayError):
@@ -262,7 +276,7 @@ class HostSeat(Seat):
         self._host.use_ranges(ranges)
 
     def export_state(self) -> dict[str, Any] | None:
-        return dict(self._host.call("export_state")) if self._resumable else None
+        return self._state(self._host.call("export_state")) if self._resumable else None
 
     def resume(self, state: Mapping[str, Any]) -> None:
         if self._resumable:

@@ -130,8 +130,9 @@ class Session:
         if self.seat.exit is not None and not self._closed:
             with self._reviving:
                 if self.seat.exit is not None:
-                    dead, generation = self.seat, self._wanted or self.seat.generation
-                    self.seat = self._seated(generation, self.identity.get("model", ""))
+                    # The same code: newer takes over when the instrument is released.
+                    dead = self.seat
+                    self.seat = self._seated(dead.generation, self.identity.get("model", ""))
                     dead.close()
         return self.seat
 
@@ -190,15 +191,22 @@ class Session:
 
     def _take_over(self) -> None:
         """Switch to what is wanted, until nothing is; then the instrument is free."""
-        while (wanted := self._next_wanted()) is not None:
-            try:
-                self._switch(wanted)
-            except (DrivebayError, OSError) as exc:
-                number = self.seat.generation.number
-                self.on_degraded(
-                    f"generation {wanted.number} did not take over {self.resource}, generation"
-                    f" {number} goes on: {type(exc).__name__}: {exc}"
-                )
+        try:
+            while (wanted := self._next_wanted()) is not None:
+                self._try_switch(wanted)
+        except BaseException:  # such as Ctrl-C: whoever measures next must not wait for us
+            self._now_used_for("")
+            raise
+
+    def _try_switch(self, wanted: Generation) -> None:
+        try:
+            self._switch(wanted)
+        except (DrivebayError, OSError) as exc:
+            number = self.seat.generation.number
+            self.on_degraded(
+                f"generation {wanted.number} did not take over {self.resource}, generation"
+                f" {number} goes on: {type(exc).__name__}: {exc}"
+            )
 
     def _next_wanted(self) -> Generation | None:
         with self._use_changed:
@@ -223,6 +231,8 @@ class Session:
             if state is not None:
                 new.resume(state)
             self._configure(wanted.metadata, model)
+            if self._closed:
+                raise LinkLostError(f"{self.resource} was closed", resource=self.resource)
         except BaseException:
             new.close()
             raise

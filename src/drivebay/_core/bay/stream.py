@@ -142,8 +142,10 @@ class Stream:
                 exc.run_id = recorder.run_id
             self._error = exc
         finally:
-            measurement.session.release()
-            self._chunks.put(None)
+            try:
+                measurement.session.release()
+            finally:
+                self._chunks.put(None)
 
     def _not_kept(self, error: BaseException) -> None:
         """Stop measuring what cannot be kept, without waiting for the next chunk."""
