@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from drivebay import Bay, BusyError, DriverCrashedError, IdentityError, LimitError, NoDriverError
-from drivebay._core.errors import LeaseError
+from drivebay._core.errors import LeaseError, LinkLostError
 from drivebay.sim import Diode, Keithley2400Server
 
 SWEEP = {"start_v": 0.0, "stop_v": 0.5, "points": 21, "compliance_a": 0.01, "nplc": 0.01}
@@ -372,6 +372,23 @@ def test_everything_goes_off_at_once(server):
         }
         assert not server.instrument.output_on
         assert not second.instrument.output_on
+
+
+def test_an_instrument_whose_keeper_died_keeps_no_other_on(server):
+    with Keithley2400Server(Diode(), time_scale=0) as second, Bay() as bay:
+        lost = bay.open(server.resource)
+        os.kill(lost.keeper_pid, signal.SIGKILL)
+        with pytest.raises(LinkLostError):
+            lost.query("*IDN?")
+        smu = bay.open(second.resource)
+        smu.write(":SENS:CURR:PROT 0.01", ":OUTP ON")
+
+        reports = bay.make_safe()
+
+        assert not second.instrument.output_on
+        assert reports[second.resource].verified is True
+        assert reports[server.resource].verified is False
+        assert "its keeper is gone" in reports[server.resource].problems[0]
 
 
 def test_closing_a_session_switches_off_what_was_left_on(server):

@@ -41,7 +41,13 @@ from drivebay._core.faults import TOO_MANY, WITHIN_S, Faults
 from drivebay._core.host import Exit
 from drivebay._core.host import Limits as HostLimits
 from drivebay._core.index import Candidate, parse_idn
-from drivebay._core.keeper import KeptSession, SafeStateReport, open_link, open_session
+from drivebay._core.keeper import (
+    KeeperClient,
+    KeptSession,
+    SafeStateReport,
+    open_link,
+    open_session,
+)
 from drivebay._core.lending import bench_setup, entry_of
 from drivebay._core.links import Link, list_resources, parse_resource
 from drivebay._core.loader import Generation
@@ -397,11 +403,17 @@ class Bay:
         """
         with self._lock:
             opened = list(self._open_now)
-        declared = [session for _, session in opened if session.has_safe_state]
         reports: dict[str, SafeStateReport] = {}
-        if declared:
-            keeper = declared[0].kept.keeper
-            reports = keeper.make_safe([s.resource for s in declared], forced=True)
+        keepers: dict[KeeperClient, list[str]] = {}  # one that died was replaced by another
+        for _, session in opened:
+            if session.has_safe_state:
+                keepers.setdefault(session.kept.keeper, []).append(session.resource)
+        for keeper, resources in keepers.items():
+            try:
+                reports.update(keeper.make_safe(resources, forced=True))
+            except DrivebayError as exc:
+                gone = SafeStateReport(verified=False, problems=(str(exc),))
+                reports = dict.fromkeys(resources, gone) | reports
         for instrument, _ in opened:
             if instrument.resource not in reports:
                 reports[instrument.resource] = instrument.make_safe()
