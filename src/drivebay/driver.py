@@ -13,6 +13,8 @@ this is described in docs/reference/driver-api.md.
 
 from __future__ import annotations
 
+import os
+
 from drivebay._core.contract import (
     CONTRACT_VERSION,
     InstrumentDriver,
@@ -36,7 +38,7 @@ from drivebay._core.errors import (
     MethodError,
     ParameterError,
 )
-from drivebay._core.keeper import list_resources, open_link
+from drivebay._core.keeper import GRANT_VARIABLE, borrowed, list_resources
 from drivebay._core.links import Link
 from drivebay._core.methods import (
     STANDARD,
@@ -81,3 +83,54 @@ __all__ = [
     "parse_quantity",
     "quantity",
 ]
+
+
+def open_link(
+    resource: str,
+    *,
+    timeout_s: float = 5.0,
+    visa_library: str | None = None,
+    baud_rate: int | None = None,
+    terminator: str | None = None,
+    force: bool = False,
+) -> Link:
+    """Open an instrument, through the keeper of this process; nobody else can command it then.
+
+    In the process of a driver it is the instrument the driver was lent, and no other. Elsewhere
+    what the bench file in force says of it holds, its limits as well: see ``open_on_bench``.
+
+    Args:
+        resource: its address, see docs/reference/resources.md, or its name on the bench.
+        timeout_s: deadline for opening, and the total deadline of every operation that names none.
+        visa_library: PyVISA's name of the library to use (``"@py"``, ``"@ivi"``, a path); by
+            default what the bench says, else PYVISA_LIBRARY, else pyvisa-py. Named here, it opens
+            raw sockets too.
+        baud_rate: speed of a serial line, by default what the bench says, else 9600.
+        terminator: what ends a command and an answer on a serial line: line feed, carriage return
+            or both; by default what the bench says, else a line feed.
+        force: take the instrument over from whoever holds it; it is made safe before.
+
+    Raises:
+        ResourceError: the address breaks a rule (V001 to V015).
+        LeaseError: somebody else holds the instrument.
+        LinkOpenError: nothing answers there.
+        UnsafeError: it could not be made safe after an earlier fault.
+        BenchError: the bench file in force has problems.
+        IdentityError: another instrument answers than the bench pins.
+        NoDriverError: the bench limits it, and no plugin knows its commands.
+    """
+    if os.environ.get(GRANT_VARIABLE):
+        lent = borrowed(resource)
+        if lent is not None:
+            return lent
+    # A driver's process never comes here: what knows benches and plugins is not imported in it.
+    from drivebay._core.lending import open_on_bench
+
+    return open_on_bench(
+        resource,
+        timeout_s=timeout_s,
+        visa_library=visa_library,
+        baud_rate=baud_rate,
+        terminator=terminator,
+        force=force,
+    )

@@ -12,6 +12,7 @@ import pytest
 
 from drivebay import Bay, BusyError, DriverCrashedError, IdentityError, LimitError, NoDriverError
 from drivebay._core.errors import LeaseError, LinkLostError
+from drivebay.driver import open_link
 from drivebay.sim import Diode, Keithley2400Server
 
 SWEEP = {"start_v": 0.0, "stop_v": 0.5, "points": 21, "compliance_a": 0.01, "nplc": 0.01}
@@ -321,6 +322,24 @@ def test_limits_of_the_bench_hold_for_parameters_and_for_raw_commands(tmp_path, 
             smu.write(":SYST:MAGIC 1")
 
         assert smu.iv_sweep(**{**SWEEP, "compliance_a": 1e-3}).state == "done"
+
+
+def test_limits_of_the_bench_hold_for_a_link_without_a_driver(tmp_path, server, monkeypatch):
+    path = bench(tmp_path, server, limits={"voltage_v": [-1, 1]}, policy="off")
+    monkeypatch.setenv("DRIVEBAY_BENCH", str(path))
+
+    for name in (server.resource, "smu1"):
+        with open_link(name) as link:
+            link.write(":SOUR:VOLT 0.5")
+            with pytest.raises(LimitError, match=r"bench\.yaml"):
+                link.write(":SOUR:VOLT 2")
+
+
+def test_control_without_a_bench_a_link_is_under_no_limits(server):
+    with open_link(server.resource) as link:
+        link.write(":SOUR:VOLT 2")
+        assert float(link.query(":SOUR:VOLT?")) == 2.0
+        link.write("*RST")
 
 
 def test_control_without_a_bench_the_instruments_own_ranges_are_the_limits(server):

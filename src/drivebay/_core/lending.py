@@ -43,11 +43,13 @@ def open_on_bench(
     timeout_s: float = 5.0,
     visa_library: str | None = None,
     baud_rate: int | None = None,
+    terminator: str | None = None,
+    force: bool = False,
 ) -> Link:
     """Open an instrument without a driver, under what the bench file says of it.
 
-    An instrument the bench does not name is opened as ``drivebay.driver.open_link`` does. One that
-    it names is asked who it is, must be the one that is pinned, and its limits are held by the
+    An instrument the bench does not name is opened as it is, under no limits. One that it names is
+    asked who it is, must be the one that is pinned, and its limits are held by the
     command table of the plugin that serves it. When the link is closed, or this program dies, its
     output goes as the bench's policy says.
 
@@ -57,6 +59,8 @@ def open_on_bench(
         timeout_s: deadline for opening, and the total deadline of every operation that names none.
         visa_library: PyVISA's name of the library to use, by default what the bench says.
         baud_rate: speed of a serial line, by default what the bench says.
+        terminator: what ends a command and an answer on a serial line, likewise.
+        force: take the instrument over from whoever holds it; it is made safe before.
 
     Raises:
         BenchError: every problem of the bench file.
@@ -69,17 +73,18 @@ def open_on_bench(
         ManifestError: that one's manifest is broken.
         UnsafeError: it could not be made safe after an earlier fault.
     """
-    named = {"visa_library": visa_library, "baud_rate": baud_rate}
+    named = {"visa_library": visa_library, "baud_rate": baud_rate, "terminator": terminator}
     options: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
     bench = bench or bench_in_force()
     entry = entry_of(bench, instrument)
     if bench is None or entry is None:
-        return open_link(instrument, timeout_s=timeout_s, **options)
+        return open_link(instrument, timeout_s=timeout_s, force=force, **options)
     address = entry.resource
     lent = borrowed(address)
     if lent is not None:
         return lent
-    session = open_session(address, {**entry.link_options, "timeout_s": timeout_s, **options})
+    opening = {**entry.link_options, "timeout_s": timeout_s, **options}
+    session = open_session(address, opening, force=force)
     try:
         link = BenchLink(session)
         session.configure(**_setup(link, bench, entry))
