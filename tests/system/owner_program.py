@@ -22,9 +22,6 @@ def main() -> None:
     order = json.loads(sys.stdin.readline())
     with Bay() as bay:
         smu = bay.open(order["resource"], **order.get("options", {}))
-        if order.get("warm_up"):
-            # What a first run has to import would otherwise take longer than the sweep.
-            smu.measure("iv_sweep", **order["warm_up"])
         say(keeper=smu.keeper_pid, host=smu.host_pid)
         for line in sys.stdin:
             stream = smu.stream("iv_sweep", **json.loads(line)["sweep"])

@@ -43,7 +43,7 @@ def test_a_killed_owner_leaves_its_output_off_and_every_point_it_had(wire, simul
     with owners() as each:
         for moment in moments(20 * SOAK, seed=20):
             owner = next(each)
-            owner.tell(resource=wire.resource, warm_up=SHORT)
+            owner.tell(resource=wire.resource)
             ids = owner.hear()
             mark = len(log)
             with Process(ids["keeper"]) as keeper, Process(ids["host"]) as host:
@@ -78,7 +78,7 @@ def check_interrupted(bay: Bay, said: list[dict[str, Any]]) -> int:
     """The run of a killed owner has what the owner had said of it; how many points."""
     run = bay.runs.open("last")
     if run.state == "done":
-        # That of the warm-up: killed within milliseconds, before its run was on disk.
+        # Ours, before: killed within milliseconds, before its run was on disk.
         assert said == []
         return 0
     assert run.state == "interrupted"
