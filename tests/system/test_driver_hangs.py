@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from drivebay import Bay, DriverHungError, LoadError
+from drivebay import Bay, DriverCrashedError, DriverHungError, LoadError
 from drivebay._core.host import Limits
-from lab import SOAK, off_after
+from lab import SOAK, Process, Reading, Simulator, off_after
 from phases import SHORT
 from plugins import NAME, VERSION, write_driver
 
@@ -96,3 +96,22 @@ def test_control_a_driver_that_is_slow_and_says_so_is_not_ended(tmp_path, simula
         smu = bay.open(simulator.resource, limits=Limits(hang_s=HANG_S))
 
         assert smu.measure("iv_sweep", **SHORT).state == "done"
+
+
+def test_control_without_a_limit_of_silence_the_same_hang_keeps_the_output_on(tmp_path, simulator):
+    """Two that hang alike: the one with the limit is ended, and by then the other's is still on."""
+    write_driver(tmp_path, third_point="time.sleep(3600)")
+    with Simulator() as other, Bay(plugin_dirs=[tmp_path]) as bay:
+        unlimited = bay.open(simulator.resource, limits=Limits(hang_s=3600))
+        limited = bay.open(other.resource, limits=Limits(hang_s=HANG_S))
+        reading = Reading(unlimited.stream("iv_sweep", **SHORT))
+        reading.wait_chunks(2)
+
+        with pytest.raises(DriverHungError):
+            limited.measure("iv_sweep", **SHORT)
+
+        other.log.wait("output_off")
+        assert simulator.output_on
+        with Process(unlimited.host_pid) as host:
+            host.kill()
+        assert isinstance(reading.end(), DriverCrashedError)
