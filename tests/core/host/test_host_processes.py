@@ -130,29 +130,26 @@ def test_a_process_that_a_driver_started_ends_with_it(hosted):
 
 
 @linux
-def test_a_fork_of_a_driver_that_holds_its_pipes_keeps_nobody_waiting(hosted):
+def test_a_fork_of_a_driver_that_holds_its_pipes_keeps_nobody_waiting(hosted, tmp_path):
     host = hosted(
         """
-        def split(self):
-            import os, signal
-            if os.fork() == 0:
+        def split(self, path):
+            import os, pathlib, signal
+            pid = os.fork()
+            if pid == 0:
                 os.setsid()
                 signal.pause()
+            pathlib.Path(path).write_text(str(pid))
             os._exit(7)
         """
     )
-    before = set(os.listdir("/proc"))
-
-    with pytest.raises(DriverCrashedError, match="status 7 during split"):
-        host.call("split")
-
-    for name in set(os.listdir("/proc")) - before:
-        with contextlib.suppress(OSError, ValueError):
-            if (
-                os.getsid(int(name)) == int(name)
-                and "zygote" in Path(f"/proc/{name}/cmdline").read_text()
-            ):
-                os.kill(int(name), signal.SIGKILL)
+    forked = tmp_path / "forked"
+    try:
+        with pytest.raises(DriverCrashedError, match="status 7 during split"):
+            host.call("split", str(forked))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(forked.read_text()), signal.SIGKILL)
 
 
 # -- the end of the owner --------------------------------------------------------------------------
@@ -213,20 +210,19 @@ def test_hosts_end_with_an_owner_that_ends_in_good_order(start):
 @linux
 def test_a_process_forked_by_the_owner_does_not_keep_hosts_alive():
     then = """
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         signal.pause()
+    print(pid, flush=True)
     """
     with owner(then=then) as process:
         pidfds = watched(process)
-        assert process.stdin is not None
+        assert process.stdout is not None
+        forked = int(process.stdout.readline())
         os.kill(process.pid, signal.SIGKILL)
         for pidfd in pidfds:
             ends(pidfd)
-        left = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        for pid in left:
-            with contextlib.suppress(OSError):
-                if "signal.pause()" in Path(f"/proc/{pid}/cmdline").read_text():
-                    os.kill(pid, signal.SIGKILL)
+        os.kill(forked, signal.SIGKILL)
 
 
 @linux
