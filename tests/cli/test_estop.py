@@ -69,11 +69,14 @@ def test_with_nothing_open_it_says_so(drivebay):
     assert (outcome.code, outcome.out.startswith("nothing is open")) == (OK, True)
 
 
-def test_an_output_that_nobody_can_ask_is_no_success(drivebay, energised):
-    _, session = energised
-    session.configure(safe_state={})
+def test_an_output_that_nobody_can_ask_is_no_success(drivebay):
+    with Keithley2400Server(Resistor(1000.0), time_scale=0.0) as server:
+        session = open_session(server.resource, {"timeout_s": 20.0})
+        session.configure(safe_state={})
+        session.link().write(":OUTP ON")
 
-    outcome = drivebay("estop")
+        outcome = drivebay("estop")
+        end_keeper()
 
     assert outcome.code == FAILED
     assert "not confirmed" in outcome.out
