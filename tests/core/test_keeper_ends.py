@@ -53,6 +53,24 @@ def test_an_owner_that_ends_leaves_nothing_on_and_nothing_behind(owner, smu, lea
     owner().open(server.resource)  # the lease is free
 
 
+def test_a_program_that_only_wants_the_driver_leaves_nothing_on_either(owner, smu, gone):
+    server, one = smu(), owner()
+    one.do(
+        "from drivebay import PluginManager; manager = PluginManager()",
+        "manager.discover_plugins(); manager.load_plugin('keithley_2400')",
+        f"driver = manager.get_driver('keithley_2400', {server.resource!r})",
+        "driver.connect()",
+        "driver.write(':SENS:CURR:PROT 0.01', ':OUTP ON')",
+    )
+    server.log.wait_for("output_on")
+    keeper = one.do("driver.link.session.keeper.pid")
+
+    one.kill()
+
+    gone(keeper)
+    assert server.log.wait_for("output_off")["reason"] == "command"
+
+
 def test_control_an_output_that_nobody_here_switched_on_is_not_touched(owner, smu, gone):
     server, one = smu(), owner()
     keeper = one.open(server.resource)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from drivebay._core.contract import InstrumentDriver, ScpiDriver
 from drivebay._core.index import Record
+from drivebay._core.keeper import OwnedLink
 from drivebay._core.loader import Generation
+from drivebay._core.manifest import PluginMetadata
 
 if TYPE_CHECKING:
     from drivebay._core.manager.facade import PluginManager
@@ -52,9 +54,9 @@ class Instances:
 
         with self._lock:
             self._live.setdefault(key, {})[number] = weakref.ref(driver, gone)
-        declared = frozenset(record.body.methods)
+        after = self._after_connect(key, record.metadata, frozenset(record.body.methods))
         try:
-            driver.connect = _noting(driver, "connect", self._after_connect(key, declared))  # type: ignore[method-assign]
+            driver.connect = _noting(driver, "connect", after)  # type: ignore[method-assign]
             driver.disconnect = _noting(driver, "disconnect", self._after_disconnect(key))  # type: ignore[method-assign]
         except AttributeError:
             # A class with __slots__ takes no attributes: it works, it just never shows as active.
@@ -96,12 +98,16 @@ class Instances:
                     manager.logger.exception("Plugin '%s': disconnect failed", key)
                 self._note(key, id(driver), connected=False)
 
-    def _after_connect(self, key: str, declared: frozenset[str]) -> Callable[..., None]:
+    def _after_connect(
+        self, key: str, metadata: PluginMetadata, declared: frozenset[str]
+    ) -> Callable[..., None]:
         def after(driver: InstrumentDriver, result: object) -> None:
             if result is False or result is None:
                 return
             lacks: frozenset[str] = frozenset()
-            if not isinstance(driver, ScpiDriver):
+            if isinstance(driver, ScpiDriver):
+                _say_what_is_safe(driver, metadata)
+            else:
                 lacks = self._lacks(key, driver, declared)
             self._note(key, id(driver), connected=True, lacks=lacks)
 
@@ -138,6 +144,16 @@ class Instances:
         manager = self._manager()
         if manager is not None:
             manager.session_changed(key, connected=active, lacks=lacks)
+
+
+def _say_what_is_safe(driver: ScpiDriver, metadata: PluginMetadata) -> None:
+    """Its keeper switches off what this program leaves on, as the manifest declares."""
+    link = driver.link
+    if isinstance(link, OwnedLink):  # a lent one was told of by whoever lent it
+        # Imported here: who only asks which plugins there are needs no sessions.
+        from drivebay._core.session import keeper_setup
+
+        link.session.configure(**keeper_setup(metadata, "", {}))
 
 
 def _noting(
