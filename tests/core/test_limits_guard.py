@@ -389,6 +389,27 @@ def test_outputs_are_seen_in_a_program_too():
     assert not judge.energised
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "smua.source.output = 1",
+        "smua.source.levelv = 1 smua.source.output = smua.OUTPUT_ON",
+        "if true then smua.source.output = x end",
+        "print(1) smua.source.output = 1",
+    ],
+)
+def test_a_statement_that_names_what_switches_on_may_do_it(statement):
+    judge = guard(dialect=TSP, strict=False)
+    send(judge, statement)
+    assert judge.energised
+
+
+def test_control_to_print_it_or_to_switch_another_thing_does_not():
+    judge = guard(dialect=TSP, strict=False)
+    send(judge, "print(smua.source.output)", "smua.source.levelv = 1", "x = 5")
+    assert not judge.energised
+
+
 @given(st.binary(max_size=60), st.booleans(), st.sampled_from([LIMITS, {}]))
 def test_no_bytes_raise_anything_but_a_refusal(message, strict, limits):
     code = code_of(guard(limits, strict=strict), message.decode("latin-1"))

@@ -19,6 +19,7 @@ _ASSIGNMENT = re.compile(
     r"([A-Za-z_][A-Za-z0-9_.\[\]]*)=([+-]?[0-9][0-9.]*(?:[eE][+-]?[0-9]{1,4})?)"
 )
 _NONE: frozenset[str] = frozenset()
+_PRINT = re.compile(r"print\([A-Za-z0-9_.\[\]]*\)")
 _SPACE = re.compile(r"\s+")
 
 
@@ -32,6 +33,7 @@ class Assignments:
             key: {_squeezed(text) for text in commands_of(dialect, key)}
             for key in ("energise", "off", "harmless")
         }
+        self._switches = {text.partition("=")[0] for text in self._lists["energise"]}
         self._levels = {
             _squeezed(name): (name, str(given["quantity"]), given.get("unit"))
             for name, given in (dialect.get("levels") or {}).items()
@@ -41,7 +43,7 @@ class Assignments:
         """The effect of a statement; or None, and why it is refused."""
         text = message.decode("latin-1").strip()
         squeezed = _squeezed(text)
-        energises = frozenset({"1"}) if squeezed in self._lists["energise"] else _NONE
+        listed = squeezed in self._lists["energise"]
         off = frozenset({"1"}) if squeezed in self._lists["off"] else _NONE
         question = squeezed.startswith("print(") or squeezed.endswith("?")
         if off or squeezed in self._lists["harmless"] or not squeezed:
@@ -52,11 +54,18 @@ class Assignments:
             value = read_number(match[2], unit_of(quantity, unit))
             if value is not None:
                 return Effect(_NONE, _NONE, (Level(name, quantity, "1", value),), False), ""
-        if self._strict and not energises:
+        if self._strict and not listed:
             return None, (
                 f"is not sent: of {self._language} only listed statements can be held to limits"
             )
-        return Effect(energises, _NONE, (), question), ""
+        energises = listed or self._may_switch(squeezed)
+        return Effect(frozenset({"1"}) if energises else _NONE, _NONE, (), question), ""
+
+    def _may_switch(self, squeezed: str) -> bool:
+        """Whether a statement names what switches on, and does more than print it."""
+        return _PRINT.fullmatch(squeezed) is None and any(
+            name in squeezed for name in self._switches
+        )
 
 
 def _squeezed(text: str) -> str:
