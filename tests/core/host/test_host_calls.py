@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from drivebay import AbortedError, DriverError, LinkOpenError, LoadError, MethodError
-from drivebay._core.errors import BusyError, InstrumentError, ParameterError
-from drivebay._core.host import Host, interpreters, spec_of_plain
+from drivebay._core.errors import BusyError, DriverHungError, InstrumentError, ParameterError
+from drivebay._core.host import Host, Limits, interpreters, spec_of_plain
 from drivebay._core.methods import IV_SWEEP
 
 SWEEP = """
@@ -309,6 +309,51 @@ def test_an_abort_ends_a_measurement_from_another_thread(hosted):
     aborting.join()
 
     assert host.alive
+
+
+DEAF = {
+    "yields for ever": LONG.replace("self.sleep", "__import__('time').sleep")
+    + "\n    def abort(self):\n        pass\n",
+    "never yields": """
+    @method("soak", columns=("x",))
+    def soak(self, p):
+        yield {"x": [0]}
+        while True:
+            __import__("time").sleep(0.01)
+
+    def abort(self):
+        pass
+""",
+}
+
+
+@pytest.mark.parametrize("reader", ["goes on", "stops"])
+@pytest.mark.parametrize("body", DEAF.values(), ids=DEAF)
+def test_a_driver_that_heeds_no_abort_is_ended(hosted, body, reader):
+    host = hosted(body, methods=("soak",), limits=Limits(stop_s=0.3))
+    stream = host.stream("soak", {})
+    next(stream)
+
+    if reader == "stops":
+        stream.close()
+    else:
+        host.abort()
+        with pytest.raises(DriverHungError, match=r"did not end within .* after its abort"):
+            for _ in stream:
+                pass
+
+    assert not host.alive
+
+
+def test_control_an_abort_of_an_earlier_measurement_ends_no_later_one(hosted):
+    host = hosted(LONG.replace("100_000", "100"), methods=("soak",), limits=Limits(stop_s=0.3))
+    stream = host.stream("soak", {})
+    next(stream)
+    host.abort()
+    with pytest.raises(AbortedError):
+        list(stream)
+
+    assert sum(1 for _ in host.stream("soak", {})) == 100  # takes a second at least
 
 
 def test_status_is_asked_while_it_measures(hosted):

@@ -91,6 +91,8 @@ class Host:
         self._aside_lock = threading.Lock()
         self._number = 0
         self._streaming = ""
+        self._measuring = 0  # number of the call that measures
+        self._stopping = (0, 0.0)  # number of the call that was aborted, and when it must be over
         self._asides: dict[int, tuple[threading.Event, dict[str, Any]]] = {}
         self._aside_count = 0
         self._limit = ""
@@ -414,8 +416,9 @@ class Host:
         self._take_turn(method)
         over = False
         try:
-            number = self._send("stream", method, params)
+            number = self._measuring = self._send("stream", method, params)
             while True:
+                self._check_stop(number, method)
                 kind, payload = self._receive(number, "stream", (method,))
                 if kind == _DONE:
                     break
@@ -429,7 +432,7 @@ class Host:
         finally:
             if not over:
                 self._give_up(number, method)
-            self._streaming = ""
+            self._streaming, self._measuring = "", 0
             self._turn.release()
 
     def _give_up(self, number: int, method: str) -> None:
@@ -438,7 +441,7 @@ class Host:
             self.abort()
         with contextlib.suppress(DrivebayError):
             while self._receive(number, "stream", (method,))[0] != _DONE:
-                pass
+                self._check_stop(number, method)
 
     def _take_turn(self, streaming: str = "") -> None:
         """Wait for the end of another call, but not for that of a measurement.
@@ -485,6 +488,7 @@ class Host:
                 except TimeoutError:
                     watch = watch or self.life.watch(loading=verb == "load")
                     self._look(watch, _name_of(verb, arguments))
+                    self._check_stop(number, _name_of(verb, arguments))
                     continue
                 except EOFError:
                     raise self._death(_name_of(verb, arguments)) from None
@@ -506,6 +510,14 @@ class Host:
             # Its pipe is open, so somebody it started has it: nothing will come any more.
             raise self._death(what)
 
+    def _check_stop(self, number: int, what: str) -> None:
+        """End a process whose measurement goes on long after it was aborted."""
+        aborted, deadline = self._stopping
+        if aborted != number or self.life.clock() < deadline:
+            return
+        seconds = f"within {self.limits.stop_s:.3g} s after its abort"
+        raise self._hang(what, self.limits.stop_s, f"did not end {seconds}")
+
     def _failure(self, packed: Any) -> DrivebayError:
         error = wire.unpack_error(packed)
         if isinstance(error, DrivebayError):
@@ -517,6 +529,8 @@ class Host:
     def abort(self, wait_s: float = GRACE_S) -> bool:
         """Call the driver's ``abort`` at once, whatever it does.
 
+        A measurement that goes on all the same is ended with its process after ``limits.stop_s``.
+
         Args:
             wait_s: how long to wait for that call to end.
 
@@ -526,6 +540,8 @@ class Host:
         Raises:
             DrivebayError: what ``abort`` raised.
         """
+        if number := self._measuring:
+            self._stopping = number, self.life.clock() + self.limits.stop_s
         try:
             self.aside("abort", wait_s=wait_s)
         except TimeoutError:
@@ -590,23 +606,26 @@ class Host:
             limit=ended.limit,
         )
 
-    def _hang(self, what: str, waited_s: float) -> DrivebayError:
+    def _hang(self, what: str, waited_s: float, did: str = "") -> DrivebayError:
         """End a process that hangs, and return the error for it."""
         before = self._crash_size()
         self._child.signal(DUMP_SIGNAL)
         self._await_dump(before)
         with self._crash_lock:
             trace = self._crash_text() if self._crash >= 0 else self._trace
-        self._hung = self._hung_error(what, waited_s, trace)
+        self._hung = self._hung_error(what, waited_s, trace, did)
         self._end_now(_HUNG_GRACE_S)
         return self._hung
 
-    def _hung_error(self, what: str, waited_s: float, trace: str) -> DriverHungError | LoadError:
+    def _hung_error(
+        self, what: str, waited_s: float, trace: str, did: str
+    ) -> DriverHungError | LoadError:
         if what == "load":
             text = f"its code was not imported within {waited_s:.3g} s"
             return LoadError(text, plugin=self.name, traceback=trace)
+        did = did or f"gave no sign of life for {waited_s:.3g} s"
         return DriverHungError(
-            f"{self._title()}: {what} gave no sign of life for {waited_s:.3g} s and was ended",
+            f"{self._title()}: {what} {did} and was ended",
             plugin=self.name,
             resource=self.resource,
             traceback=trace,

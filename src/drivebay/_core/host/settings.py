@@ -34,12 +34,14 @@ class Limits(msgspec.Struct, frozen=True):
         hang_s: silence after which it is taken to hang: no link operation, chunk, ``self.sleep`` or
             ``self.checkpoint``, and no other wait that said how long it would take.
         load_s: how long its code may take to import.
+        stop_s: how long a measurement may go on after ``abort``, its clean-up included.
     """
 
     memory_bytes: int = 2 << 30
     open_files: int = 1024
     hang_s: float = 5.0
     load_s: float = 20.0
+    stop_s: float = 8.0
 
     @property
     def beat_s(self) -> float:
