@@ -10,11 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from drivebay import Bay, BusyError, DriverCrashedError, IdentityError, LimitError, NoDriverError
+from drivebay import (
+    Bay,
+    BusyError,
+    DriverCrashedError,
+    DriverError,
+    IdentityError,
+    LimitError,
+    NoDriverError,
+)
 from drivebay._core.errors import LeaseError, LinkLostError
+from drivebay._core.host import Limits as HostLimits
 from drivebay.driver import open_link
 from drivebay.sim import Diode, Keithley2400Server
 
+FOREVER = (
+    "while True:",
+    '            yield {"edition": [1.0]}',
+    "            self.sleep(0.01)",
+)
 SWEEP = {"start_v": 0.0, "stop_v": 0.5, "points": 21, "compliance_a": 0.01, "nplc": 0.01}
 
 MANIFEST = """\
@@ -364,6 +378,31 @@ def test_an_address_that_is_open_is_held(server):
         pytest.raises(LeaseError, match="open in this program"),
     ):
         other.open(server.resource)
+
+
+def test_a_status_that_never_comes_is_the_drivers_error(bay, folder, server):
+    edit(
+        folder,
+        "    @method",
+        "    def get_status(self):\n        import threading\n        threading.Event().wait()\n\n"
+        "    @method",
+    )
+    with bay.open(server.resource) as smu:
+        with pytest.raises(DriverError, match="get_status"):
+            smu.status()
+        assert smu.voltage().state == "done"
+
+
+def test_ctrl_c_is_not_hidden_by_a_driver_that_cannot_abort(bay, folder, server, caplog):
+    edit(folder, 'yield {"edition": [1.0]}', "\n".join(FOREVER))
+    edit(folder, "    @method", "    def abort(self):\n        raise KeyError('no')\n\n    @method")
+    with bay.open(server.resource, limits=HostLimits(stop_s=0.3)) as smu:
+        chunks = iter(smu.stream("voltage"))
+        next(chunks)
+        with pytest.raises(KeyboardInterrupt):
+            chunks.throw(KeyboardInterrupt)
+
+    assert "abort by keyboard" in caplog.text
 
 
 def test_a_plugin_without_a_safe_state_is_said_when_it_is_opened(bay, folder, server, caplog):

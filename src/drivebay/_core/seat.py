@@ -267,7 +267,11 @@ class HostSeat(Seat):
         return self._host.call(name, *args)
 
     def aside(self, name: str) -> Any:
-        return self._host.aside(name)
+        try:
+            return self._host.aside(name)
+        except TimeoutError as exc:
+            plugin = self.generation.metadata.name
+            raise DriverError(str(exc), plugin=plugin, resource=self._kept.resource) from exc
 
     def abort(self) -> None:
         self._host.abort()

@@ -117,10 +117,10 @@ class Stream:
             while (chunk := self._chunks.get()) is not None:
                 yield chunk
         except KeyboardInterrupt:
-            self.abort("keyboard")
+            self._stop("keyboard")
             raise
         except GeneratorExit:
-            self.abort("the reader stopped reading")
+            self._stop("the reader stopped reading")
             raise
         finally:
             thread.join()
@@ -153,9 +153,11 @@ class Stream:
 
     def _not_kept(self, error: BaseException) -> None:
         """Stop measuring what cannot be kept, without waiting for the next chunk."""
+        self._stop(f"the run store ({error})")
+
+    def _stop(self, by: str) -> None:
+        """Abort because of something that must not be hidden by an error of the driver's abort."""
         try:
-            self.abort(f"the run store ({error})")
+            self.abort(by)
         except Exception:  # noqa: BLE001 - border: a driver's abort()
-            _log.exception(
-                "%s: stopping because of the run store", self._measurement.session.resource
-            )
+            _log.exception("%s: abort by %s", self._measurement.session.resource, by)
