@@ -306,6 +306,7 @@ def page(parts: list[str]) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "api.md": lambda: module_page("The Python API", "drivebay"),
     "driver-api.md": lambda: module_page("The API for driver authors", "drivebay.driver"),
+    "testing.md": lambda: module_page("The API for tests of drivers", "drivebay.testing"),
     "errors.md": errors_page,
     "cli.md": cli_page,
     "methods.md": methods_page,

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from drivebay._core.manifest import PluginMetadata
     from drivebay._core.runs import Run, RunStore
     from drivebay._core.seat import stage_in_host
+    from drivebay._core.session import limit_refusals, ranges_for
 
 _HOMES = {
     "bay": ("Bay", "Found", "Instrument", "Stream"),
@@ -133,6 +134,7 @@ _HOMES = {
         "lease_folder_facts",
     ),
     "seat": ("stage_in_host",),
+    "session": ("limit_refusals", "ranges_for"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -202,8 +204,10 @@ __all__ = [
     "instrument_records",
     "keeper_facts",
     "lease_folder_facts",
+    "limit_refusals",
     "load_bench",
     "open_on_bench",
+    "ranges_for",
     "stage_in_host",
 ]
 

@@ -39,7 +39,7 @@ from drivebay._core.errors import (
     ParameterError,
 )
 from drivebay._core.keeper import GRANT_VARIABLE, borrowed, list_resources
-from drivebay._core.links import Link
+from drivebay._core.links import Link, Recording, ReplayLink
 from drivebay._core.methods import (
     STANDARD,
     Column,
@@ -72,6 +72,8 @@ __all__ = [
     "MethodError",
     "MethodSpec",
     "ParameterError",
+    "Recording",
+    "ReplayLink",
     "Resumable",
     "ScpiDriver",
     "Streaming",

@@ -17,6 +17,7 @@ GENERATED = [
     "errors.md",
     "manifest.md",
     "methods.md",
+    "testing.md",
 ]
 
 
@@ -37,7 +38,12 @@ def test_every_page_the_generator_makes_is_checked(generator):
 
 
 @pytest.mark.parametrize(
-    ("module", "page"), [("drivebay", "api.md"), ("drivebay.driver", "driver-api.md")]
+    ("module", "page"),
+    [
+        ("drivebay", "api.md"),
+        ("drivebay.driver", "driver-api.md"),
+        ("drivebay.testing", "testing.md"),
+    ],
 )
 def test_every_public_name_is_in_the_reference(root, module, page):
     public = importlib.import_module(module).__all__
@@ -47,7 +53,7 @@ def test_every_public_name_is_in_the_reference(root, module, page):
     assert not missing
 
 
-@pytest.mark.parametrize("module", ["drivebay", "drivebay.driver"])
+@pytest.mark.parametrize("module", ["drivebay", "drivebay.driver", "drivebay.testing"])
 def test_every_public_class_and_function_has_a_docstring(module):
     public = importlib.import_module(module)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -25,11 +25,13 @@ from drivebay._core.errors import (
     BusyError,
     DrivebayError,
     DriverCrashedError,
+    LimitError,
     LinkError,
     LinkLostError,
 )
 from drivebay._core.index import Identity, normal_model
 from drivebay._core.keeper import KeptSession, SafeStateReport
+from drivebay._core.limits import Guard
 from drivebay._core.loader import Generation
 from drivebay._core.manifest import PluginMetadata
 from drivebay._core.seat import Ranges, Seat
@@ -386,6 +388,35 @@ def keeper_setup(
         "ramp": setup.get("ramp") or {},
         "order": setup.get("order"),
     }
+
+
+def limit_refusals(
+    metadata: PluginMetadata, model: str, messages: Iterable[bytes]
+) -> list[LimitError]:
+    """What a bench that sets limits would have refused of what was sent, in order.
+
+    The guard of such a bench follows the messages from an instrument of which nothing is known;
+    one that it refuses counts as not sent. The limits are the manifest's own ranges.
+
+    Args:
+        metadata: manifest of the plugin whose driver sent them.
+        model: of the instrument.
+        messages: whole messages, as ``Instrument.transcript`` has them.
+
+    Raises:
+        ValueError: the manifest has no ranges of that model, so there is no limit to hold.
+    """
+    limits = keeper_setup(metadata, model, {})["limits"]
+    if not limits:
+        raise ValueError(f"{metadata.name} has no ranges of model {model!r}")
+    guard = Guard(metadata.dialect, limits, strict=True, subject=model, source="the manifest")
+    found = []
+    for message in messages:
+        try:
+            guard.committed(guard.check(message))
+        except LimitError as exc:
+            found.append(exc)
+    return found
 
 
 def _ranges(

@@ -34,6 +34,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "bench": "drivebay.cli.bench:bench",
     "new": "drivebay.cli.new:new",
     "dev": "drivebay.cli.dev:dev",
+    "check": "drivebay.cli.trial:check",
     "doctor": "drivebay.cli.doctor:doctor",
     "report": "drivebay.cli.report:report",
 }

@@ -32,6 +32,28 @@ safe_state:
   interrupt: [":ABOR"]
   writes: [":OUTP OFF"]
   verify: {query: ":OUTP?", equals: "0"}
+
+# What the commands do, so that a bench can hold its own limits: under them only these are sent.
+# docs/reference/limits.md has the grammar; `drivebay check` names a command that is missing.
+dialect:
+  energise: [":OUTPut[:STATe] ON", ":READ?"]
+  "off": [":OUTPut[:STATe] OFF", "*RST"]
+  levels:
+    ":SOURce:VOLTage[:LEVel]": {quantity: voltage_v, unit: V}
+  clamps:
+    ":SENSe:CURRent:PROTection[:LEVel]": {quantity: current_a, unit: A}
+  harmless:
+    - ":SOURce:FUNCtion VOLTage"
+    - ":SOURce:VOLTage:RANGe"
+    - ":SOURce:DELay"
+    - ":SENSe:FUNCtion:CONCurrent"
+    - ':SENSe:FUNCtion "VOLT"'
+    - ':SENSe:FUNCtion "CURR"'
+    - ":SENSe:CURRent:NPLCycles"
+    - ":SYSTem:RSENse"
+    - ":SYSTem:TIME:RESet"
+    - ":FORMat:*"
+    - ":ABORt"
 """
 
 _DRIVER = '''\

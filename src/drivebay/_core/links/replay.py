@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drivebay._core.errors import LinkError
+from drivebay._core.errors import LinkError, ResourceError
 from drivebay._core.links.direct import DirectLink
+from drivebay._core.links.resource import parse_resource
 
 _FORMAT = 1
 
@@ -105,7 +106,7 @@ class ReplayLink(DirectLink):
     ) -> None:
         if not isinstance(recording, Recording):
             recording = Recording(resource, list(recording))
-        super().__init__(recording.resource, "replay", timeout_s=timeout_s)
+        super().__init__(recording.resource, _interface(recording), timeout_s=timeout_s)
         self.supports_binary = recording.supports_binary
         self._entries = recording.entries
         self._at = 0
@@ -171,6 +172,14 @@ class ReplayLink(DirectLink):
 
     def _shut(self) -> None:
         """Nothing is open."""
+
+
+def _interface(recording: Recording) -> str:
+    """That of the recorded link: a driver chooses by it how numbers are read."""
+    try:
+        return parse_resource(recording.resource).interface
+    except ResourceError:
+        return "replay"
 
 
 def _shown(data: bytes) -> str:
