@@ -70,7 +70,8 @@ class $class_name(ScpiDriver):
 
     @method("iv_sweep")
     def iv_sweep(self, p: IVSweep):  # p is checked: SI units, within the ranges of plugin.yaml
-        self.write("*RST", ":SOUR:FUNC VOLT", f":SOUR:VOLT:RANG {p.max_abs_v:g}")
+        self.write("*CLS", "*RST")  # a sweep that was stopped may have left an error behind
+        self.write(":SOUR:FUNC VOLT", f":SOUR:VOLT:RANG {p.max_abs_v:g}")
         self.write(":SENS:FUNC:CONC ON", ':SENS:FUNC "VOLT","CURR"', f":SENS:CURR:NPLC {p.nplc:g}")
         self.write(f":SENS:CURR:PROT {p.compliance_a:g}", f":SOUR:DEL {p.delay_s:g}")
         self.write(f":SYST:RSEN {'ON' if p.four_wire else 'OFF'}", ":SYST:TIME:RES")

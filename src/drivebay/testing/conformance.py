@@ -133,6 +133,9 @@ class _Case:
         why_not: why.
         messages: what the driver sent in its measurements, in order.
         ran: methods that gave a whole run.
+        still_on: methods after which the output was on.
+        is_served: whether the manifest serves this instrument.
+        is_unsafe: whether its safe state did not work; then nothing more is done to it.
     """
 
     def __init__(
@@ -146,6 +149,8 @@ class _Case:
         self.messages: list[bytes] = []
         self.ran: dict[str, Run] = {}
         self.still_on: list[str] = []
+        self.is_served = False
+        self.is_unsafe = False
         self._given = parameters
         self._tell = tell
         self._checks: list[Check] = []
@@ -192,7 +197,16 @@ class _Case:
         """The open instrument; a check that needs it is not judged without."""
         if self.smu is None:
             raise _NotJudgedError(self.why_not)
+        if self.is_unsafe:
+            raise _NotJudgedError("its safe state does not work, so nothing is switched on")
         return self.smu
+
+    @property
+    def safe_open(self) -> Instrument:
+        """The same, where something declares how it is switched off for a driver that is not."""
+        if not (self.metadata.safe_state or {}).get("writes"):
+            raise _NotJudgedError("nothing would switch the output off without a safe_state")
+        return self.open
 
     @cached_property
     def ranges(self) -> dict[str, Any]:
@@ -277,7 +291,9 @@ def _opened(
 
 def _leave_off(case: _Case) -> None:
     """Nothing that was found wrong may be left on."""
-    smu = case.open
+    smu, case.is_unsafe = case.smu, False
+    if smu is None:
+        return
     with suppress(DrivebayError):
         smu.make_safe()
     try:
@@ -318,6 +334,7 @@ def _identity(case: _Case) -> str:
         why = "; ".join(each for candidate in serves for each in candidate.why_not)
         models = ", ".join(case.metadata.supported_models)
         raise _FailedError(f"the manifest does not serve {idn!r} ({why or models})")
+    case.is_served = True
     return idn
 
 
@@ -328,7 +345,8 @@ def _safe_state(case: _Case) -> str:
     if not declared.get("verify"):
         raise _FailedError("the safe_state has no verify: nobody would know whether it worked")
     report = case.open.make_safe()
-    if not report.confirmed:
+    case.is_unsafe = not report.confirmed
+    if case.is_unsafe:
         raise _FailedError("; ".join(report.problems) or "the instrument did not confirm it")
     with suppress(_NotJudgedError):
         if refused := case.errors():
@@ -440,7 +458,7 @@ def _no_errors(case: _Case) -> str:
 
 
 def _aborts(case: _Case) -> str:
-    smu = case.open
+    smu = case.safe_open
     middle = _Middle(case)
     began_s = time.monotonic()
     smu.abort("a check")
@@ -450,8 +468,7 @@ def _aborts(case: _Case) -> str:
         middle.wait(_PATIENCE_S)
         raise _FailedError(f"{middle.method} went on for more than {ABORT_S:g} s after the abort")
     if not isinstance(middle.error, AbortedError):
-        how = _told(middle.error) if middle.error is not None else "as if nothing had happened"
-        raise _FailedError(f"{middle.method} ended otherwise: {how}")
+        raise middle.ended_otherwise()
     if middle.stream.run.state != "aborted":
         raise _FailedError(f"{middle.method}: the run says {middle.stream.run.state}")
     case.must_be_off("after the abort")
@@ -482,10 +499,16 @@ class _Middle:
             if time.monotonic() > deadline_s and case.sent_since(mark_ns):
                 break  # one that gives all its points at the end
         if self._over.is_set():
-            text = "it ended before it could be interrupted; give `parameters` that take seconds"
-            if self.error is not None:
-                raise _FailedError(f"{self.method}: {_told(self.error)}")
-            raise _NotJudgedError(f"{self.method}: {text}")
+            raise self.ended_otherwise()
+
+    def ended_otherwise(self) -> Exception:
+        """What it means that it ended, and not because of the check."""
+        if self.error is not None:
+            return _FailedError(f"{self.method}: {_told(self.error)}")
+        return _NotJudgedError(
+            f"{self.method} ended before it could be interrupted; give parameters with which it"
+            " takes seconds"
+        )
 
     def _read(self) -> None:
         try:
@@ -539,7 +562,8 @@ def _within_limits(case: _Case) -> str:
     except ValueError as exc:
         if isinstance(exc, DrivebayError):
             raise
-        raise _FailedError(f"{exc}, so no limit can be held") from exc
+        problem = _FailedError if case.is_served else _NotJudgedError
+        raise problem(f"{exc}, so no limit can be held") from exc
     if refused:
         # One line for each command, however often it was sent with whatever numbers.
         told = {str(each.command).split(" ", 1)[0]: f"{each.code} {each}" for each in refused}
@@ -548,7 +572,7 @@ def _within_limits(case: _Case) -> str:
 
 
 def _survives(case: _Case) -> str:
-    smu = case.open
+    smu = case.safe_open
     if smu.host_pid is None:
         raise _NotJudgedError("the driver runs in this process, which nobody may kill")
     links, middle = smu.reconnects, _Middle(case)
@@ -556,8 +580,7 @@ def _survives(case: _Case) -> str:
     if not middle.wait(_PATIENCE_S):
         raise _FailedError(f"{middle.method} did not end after its process was killed")
     if not isinstance(middle.error, DriverCrashedError):
-        how = _told(middle.error) if middle.error is not None else "well"
-        raise _FailedError(f"{middle.method} ended {how}")
+        raise middle.ended_otherwise()
     case.must_be_off("after the driver's process was killed")
     if smu.measure(middle.method, **case.parameters(middle.method)).state != "done":
         raise _FailedError(f"the next {middle.method} does not run")
