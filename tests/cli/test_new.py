@@ -70,7 +70,7 @@ def test_its_own_test_passes(drivebay, tmp_path, environment):
     )
 
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -115,10 +115,12 @@ def _tell(
     if not found:
         where = shlex.quote(str(target.parent))
         click.echo(f"  export DRIVEBAY_PLUGIN_PATH={where}    so that it is found")
-    click.echo(f"  drivebay plugins check {name if found else shlex.quote(str(target))}")
+    named = name if found else shlex.quote(str(target))
+    click.echo(f"  drivebay plugins check {named}")
     click.echo("  drivebay sim keithley2400 --port 5025    a simulated 2400, in another terminal")
     click.echo(
         "  drivebay measure iv_sweep --on TCPIP::127.0.0.1::5025::SOCKET --start-v 0 --stop-v 0.7"
         " --points 36 --compliance-a 10mA"
     )
+    click.echo(f"  drivebay check {named} --on TCPIP::127.0.0.1::5025::SOCKET    all it must keep")
     click.echo(f"  {target / 'driver.py'}    now change it")

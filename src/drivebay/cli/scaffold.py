@@ -99,7 +99,7 @@ I-V sweeps with a $model, point by point.
 | --- | --- |
 | `plugin.yaml` | what it serves, its limits, its safe state |
 | `driver.py` | the driver |
-| `test_driver.py` | `pytest` runs the driver on a simulated 2400 |
+| `test_driver.py` | `pytest` runs the driver on a simulated 2400; `drivebay check` any instrument |
 
 Say here which manual the commands are from (title, revision, pages), on which instruments it was
 proven, and what it does not do.
@@ -114,6 +114,7 @@ import pytest
 
 from drivebay import Bay
 from drivebay.sim import Diode, Keithley2400Server
+from drivebay.testing import check_driver
 
 HERE = Path(__file__).parent
 
@@ -142,6 +143,13 @@ def test_the_current_never_exceeds_the_compliance(smu):
 
     assert run["in_compliance"][-1]
     assert abs(run["current_a"]).max() <= 0.0011
+
+
+def test_it_can_be_stopped_killed_edited_and_limited():
+    with Keithley2400Server(device=Diode(), time_scale=0) as server:
+        report = check_driver(HERE, server.resource)
+
+    assert report.level == "gold", str(report)
 '''
 
 _FILES = {

@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from drivebay.driver import InstrumentDriver, Recording, ReplayLink, ScpiDriver
 
 if TYPE_CHECKING:
     from drivebay import Instrument
+
+_KEPT_BYTES: Final = 4096
+"""A transcript keeps no more of one message."""
 
 _Driver = TypeVar("_Driver", bound=ScpiDriver)
 
@@ -31,7 +34,8 @@ def recorded(path: str | Path, instrument: Instrument) -> Iterator[Instrument]:
         instrument: opened with ``Bay.open``.
 
     Raises:
-        ValueError: more passed than an instrument's transcript keeps whole: record less at once.
+        ValueError: more passed than an instrument's transcript keeps whole, in all or in one
+            message: record less at once, with fewer points.
     """
     began_ns = time.monotonic_ns()
     before = instrument.transcript[:1]
@@ -42,6 +46,9 @@ def recorded(path: str | Path, instrument: Instrument) -> Iterator[Instrument]:
             f"more than {len(after)} messages passed, and the first are forgotten; record less"
         )
     entries = [entry for entry in after if entry[0] >= began_ns]
+    longest = max((len(data) for _, _, data in entries), default=0)
+    if longest >= _KEPT_BYTES:
+        raise ValueError(f"a message is longer than {_KEPT_BYTES} bytes; record fewer points")
     Recording(instrument.resource, entries).save(path)
 
 
