@@ -12,6 +12,7 @@ from drivebay._core.contract import ScpiDriver, method
 from drivebay._core.errors import (
     AbortedError,
     InstrumentError,
+    LimitError,
     LinkError,
     LinkLostError,
     LinkTimeoutError,
@@ -119,6 +120,20 @@ def test_the_output_is_off_after_a_measurement_that_went_well():
     smu.measure("hold", {"act": one})
 
     assert link.sent == [":OUTP ON", ":OUTP OFF", ":OUTP?"]
+
+
+@pytest.mark.parametrize(
+    "refusal", [LimitError("not in the dialect"), AbortedError("stopped"), LinkTimeoutError("slow")]
+)
+def test_a_stop_that_may_not_be_sent_hides_neither_the_error_nor_the_switching_off(refusal):
+    smu, link = made()
+    link.trouble[":ABOR"] = [refusal]
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        smu.measure("hold", {"act": boom})
+
+    assert link.sent == [":OUTP ON", ":ABOR", ":OUTP OFF", ":OUTP?"]
+    assert str(refusal) in "".join(caught.value.__notes__)
 
 
 def test_the_output_is_off_after_the_driver_raised_and_the_error_is_its_own():

@@ -281,6 +281,15 @@ def test_a_drivers_own_struct_is_checked_by_the_same_rules():
     assert codes == {"/hold_s": "P001", "/limit_a": "P004", "/label": "P009"}
 
 
+def test_a_parameter_that_a_drivers_own_struct_does_not_know_is_refused_and_not_dropped():
+    spec = MethodSpec("soak", "Soak", Soak)
+
+    with pytest.raises(ParameterError, match="did you mean 'limit_a'") as caught:
+        validate(spec, {"hold_s": 1.0, "limmit_a": 5.0}, RANGES)
+
+    assert [(each.code, each.path) for each in caught.value.problems] == [("P007", "/limmit_a")]
+
+
 def test_a_method_without_declared_parameters_takes_any_by_name():
     spec = MethodSpec("anything", "Anything")
     given = {"whatever": object()}

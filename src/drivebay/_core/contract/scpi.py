@@ -299,7 +299,7 @@ class ScpiDriver(Conversation, InstrumentDriver):
         problems: list[DrivebayError] = []
         try:
             link.interrupt()
-        except LinkError as exc:
+        except DrivebayError as exc:
             problems.append(exc)
         return problems + (self._send_off(link, [self.abort_command]) if self.abort_command else [])
 
@@ -308,7 +308,7 @@ class ScpiDriver(Conversation, InstrumentDriver):
         for command in off:
             try:
                 link.write(command, timeout_s=self.safe_timeout_s)
-            except LinkError as exc:
+            except DrivebayError as exc:
                 problems.append(exc)
         return problems
 

@@ -26,9 +26,12 @@ _MAX_PROBLEMS = 50
 class _Plan:
     """What the quick way needs to know of one parameter Struct, worked out once."""
 
-    __slots__ = ("finite", "fits", "judge", "limited", "maybe", "prepare")
+    __slots__ = ("finite", "fits", "judge", "limited", "maybe", "names", "prepare")
 
     def __init__(self, kind: type[msgspec.Struct], known: Sequence[Field]) -> None:
+        # msgspec drops what such a Struct does not know; a misspelt option must not be dropped.
+        forbids = kind.__struct_config__.forbid_unknown_fields
+        self.names = None if forbids else frozenset(kind.__struct_encode_fields__)
         floats = [f for f in known if f.kind == "float"]
         sure = [f.name for f in floats if not f.optional]
         # attrgetter of one name gives the value itself, of several a tuple; pad to have a tuple.
@@ -109,6 +112,8 @@ def _converted(plan: _Plan, kind: type[msgspec.Struct], params: Any) -> Any:
     """The Struct, or None when msgspec objects; it names one problem only, so its word is lost."""
     if isinstance(params, kind):
         return params
+    if plan.names is not None and isinstance(params, Mapping) and not params.keys() <= plan.names:
+        return None
     try:
         return msgspec.convert(params, kind)
     except (msgspec.ValidationError, TypeError):
