@@ -1,4 +1,4 @@
-"""Every row of the list of defects that is due by now has a test that is really collected."""
+"""Every row of the list of defects has a test that is really collected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-DUE = [*range(1, 83)]
+DUE = [*range(1, 84)]
 
 
 def rows() -> dict[int, list[Callable[..., Any]]]:

@@ -29,6 +29,7 @@ from drivebay import (
 )
 from drivebay.driver import LinkTimeoutError, open_link
 from drivebay.sim import Diode, Keithley2400Server, Resistor
+from drivebay.testing import check_driver
 
 Found = Callable[..., PluginManager]
 SOURCE = str(Path(drivebay.__file__).parents[1])
@@ -417,6 +418,65 @@ def test_control_one_crash_is_forgotten_with_the_program(
     assert "'counting': ('discovered', None)" in program(STATE, str(counting.parent))
 
 
+# -- 83: no conformance test, command line, scaffold or docs -------------------------------------
+
+
+def cli(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "drivebay", *words],
+        env=os.environ | {"PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_new_driver_is_written_checked_and_run_from_the_command_line_alone(
+    tmp_path: Path, server: Keithley2400Server
+) -> None:
+    folder = tmp_path / "my_smu"
+
+    assert cli("new", "my_smu", "--dir", str(tmp_path)).returncode == 0
+    assert cli("plugins", "check", str(folder)).returncode == 0
+    checked = cli("check", str(folder), "--on", server.resource, "--level", "gold")
+
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.splitlines()[-1].endswith(": gold")
+    assert {"README.md", "driver.py", "plugin.yaml", "test_driver.py"} == {
+        each.name for each in folder.iterdir()
+    }
+
+
+def test_a_driver_that_does_not_keep_the_contract_is_told_what_and_why(
+    tmp_path: Path, write_plugin: Any, server: Keithley2400Server
+) -> None:
+    original(write_plugin, tmp_path, "{'answer': [1.0, float('nan')]}")
+
+    report = check_driver(tmp_path / "oracle", server.resource)
+
+    assert report.level is None
+    assert "answer takes any parameters" in report["parameters"].why
+    assert "answer not finite" in report["methods"].why
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "tutorials/your-first-driver.md",
+        "how-to/test-a-driver.md",
+        "reference/driver-api.md",
+        "reference/testing.md",
+        "reference/manifest.md",
+        "reference/cli.md",
+    ],
+)
+def test_what_a_driver_author_needs_is_written_down(page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text("utf-8")
+
+    assert len(text.splitlines()) > 50
+
+
 ROWS: dict[int, list[Callable[..., Any]]] = {
     72: [
         test_every_instance_is_known_and_closed_when_its_plugin_goes_out_of_use,
@@ -444,5 +504,10 @@ ROWS: dict[int, list[Callable[..., Any]]] = {
         test_what_was_disabled_and_pinned_is_so_in_the_next_program,
         test_code_that_kept_crashing_stays_out_of_use_in_the_next_program_with_the_reason,
         test_control_one_crash_is_forgotten_with_the_program,
+    ],
+    83: [
+        test_a_new_driver_is_written_checked_and_run_from_the_command_line_alone,
+        test_a_driver_that_does_not_keep_the_contract_is_told_what_and_why,
+        test_what_a_driver_author_needs_is_written_down,
     ],
 }
