@@ -32,6 +32,14 @@ def test_a_new_plugin_is_gold(drivebay, folder, bench):
     assert bench.instrument.output_on is False
 
 
+def test_a_driver_that_is_killed_on_purpose_is_no_news_unless_one_wants_all(process, bench):
+    quiet = process("check", "keithley_2400", "--on", bench.resource)
+    verbose = process("-v", "check", "keithley_2400", "--on", bench.resource)
+
+    assert (quiet.code, quiet.err) == (failures.OK, "")
+    assert "ended by SIGKILL" in verbose.err
+
+
 def test_what_fails_is_told_with_the_reason_and_is_an_exit_code(drivebay, folder, bench):
     spoil(folder)
 

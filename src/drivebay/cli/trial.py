@@ -5,6 +5,9 @@ Tells each check when it was made. What is judged and how is all in ``drivebay.t
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,21 +75,36 @@ def check(
         if not as_json:
             _tell(made)
 
-    report = check_driver(
-        plugin,
-        instrument,
-        bench=bench,
-        isolation="inline" if inline else "process",
-        config=pairs(config) or None,
-        parameters=_by_method(given),
-        on_check=tell,
-    )
+    parameters = _by_method(given)
+    with _told_by_checks_alone():
+        report = check_driver(
+            plugin,
+            instrument,
+            bench=bench,
+            isolation="inline" if inline else "process",
+            config=pairs(config) or None,
+            parameters=parameters,
+            on_check=tell,
+        )
     if as_json:
         emit(report.to_dict())
     else:
         click.echo(heading(report.verdict))
     good = report.ok if level is None else report.reaches(level)  # type: ignore[arg-type]
     return OK if good else FAILED
+
+
+@contextmanager
+def _told_by_checks_alone() -> Iterator[None]:
+    """A driver that is killed on purpose is no news; ``-v`` shows the log all the same."""
+    log = logging.getLogger("drivebay")
+    before = log.level
+    if not click.get_current_context().find_root().params.get("verbose"):
+        log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _by_method(words: tuple[str, ...]) -> dict[str, dict[str, Any]]:

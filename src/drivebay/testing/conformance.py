@@ -105,7 +105,7 @@ def _where(plugin: str | Path) -> tuple[list[Path], Path]:
             raise PluginNotFoundError(str(plugin), sorted(everywhere.plugins))
         path = Path(info.path)
     folder = path if path.is_dir() else path.parent
-    return [folder, *everywhere.plugin_dirs], path
+    return [folder, *(each for each in everywhere.plugin_dirs if each.is_dir())], path
 
 
 def _plugin(bay: Bay, name: str, path: Path) -> PluginInfo:
