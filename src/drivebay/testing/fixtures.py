@@ -31,8 +31,12 @@ def drivebay_home(
 
 
 @pytest.fixture
-def simulated_2400_server() -> Iterator[Keithley2400Server]:
-    """A simulated Keithley 2400 with a diode, to be looked into; it takes no time to measure."""
+def simulated_2400_server(drivebay_home: Path) -> Iterator[Keithley2400Server]:
+    """A simulated Keithley 2400 with a diode, to be looked into; it takes no time to measure.
+
+    What talks to it does so away from the user's bench file, home folder and leases.
+    """
+    del drivebay_home
     from drivebay.sim import Diode, Keithley2400Server
 
     with Keithley2400Server(device=Diode(), time_scale=0) as server:
