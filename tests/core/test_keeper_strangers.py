@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from drivebay._core.errors import LeaseError, ProtocolError, UnsafeError
-from drivebay._core.keeper import open_link, open_session, records
+from drivebay._core.keeper import acknowledge, open_link, open_session, records
 from drivebay._core.keeper.neighbours import KeeperSilentError, call_public
 from drivebay._core.wire import PROTOCOL, Channel
 
@@ -174,6 +174,17 @@ def test_a_record_that_cannot_be_read_wants_a_person_to_look(smu, leases, text):
         open_link(resource)
 
     path.write_bytes(b"")  # control: emptied by another user who made it safe
+    with open_link(resource) as link:
+        assert link.query("*IDN?")
+
+
+def test_a_record_that_cannot_be_read_is_gone_once_somebody_has_looked(smu, leases):
+    resource = smu().resource
+    (leases / f"{records.key_of(resource)}.armed").write_bytes(b'{"resource": 5}')
+
+    assert acknowledge(resource) is True
+    assert acknowledge(resource) is False
+
     with open_link(resource) as link:
         assert link.query("*IDN?")
 

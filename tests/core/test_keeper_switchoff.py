@@ -126,8 +126,9 @@ def test_to_acknowledge_makes_nobody_forget_that_an_output_may_be_on(owner, smu,
     assert not server.instrument.output_on
 
 
+@pytest.mark.parametrize("by_option", [True, False])
 def test_what_a_dead_keeper_left_on_is_switched_off_also_if_it_is_acknowledged(
-    owner, smu, leases, gone
+    owner, smu, leases, gone, by_option
 ):
     server, one = smu(), owner()
     keeper = one.open(server.resource)
@@ -137,7 +138,9 @@ def test_what_a_dead_keeper_left_on_is_switched_off_also_if_it_is_acknowledged(
     gone(keeper)
     assert server.instrument.output_on
 
-    owner().open(server.resource, acknowledge=True)
+    if not by_option:
+        assert acknowledge(server.resource) is False
+    owner().open(server.resource, acknowledge=by_option)
 
     assert not server.instrument.output_on
 

@@ -23,10 +23,12 @@ from drivebay._core.keeper.records import (
     lease_folder,
     lock_owner,
     read_holder,
+    read_record,
     records,
     remove_record,
 )
 from drivebay._core.keeper.safing import SafeStateReport
+from drivebay._core.keeper.together import sound
 from drivebay._core.links import parse_resource
 
 _log = logging.getLogger("drivebay.keeper")
@@ -142,5 +144,17 @@ def acknowledge(resource: str) -> bool:
             answer: bool = call_public(socket, "acknowledge", text)
             return answer
     # Of an instrument that nobody holds; one that hangs is asked for everything off first.
-    armed = remove_record(folder, "armed", text)
-    return remove_record(folder, "unsafe", text) or armed
+    latched = remove_record(folder, "unsafe", text)
+    left = read_record(folder, "armed", text)
+    # One that says what makes it safe stays: whoever opens it next switches off what is on.
+    if left is not None and (latched or not _is_sound(text, left)):
+        return remove_record(folder, "armed", text) or latched
+    return latched
+
+
+def _is_sound(resource: str, left: dict[str, Any]) -> bool:
+    try:
+        sound(resource, left)
+    except LeaseError:
+        return False
+    return True
