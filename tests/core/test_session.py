@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import drivebay
 from drivebay import (
     Bay,
     BusyError,
@@ -447,6 +448,30 @@ def test_an_instrument_whose_keeper_died_keeps_no_other_on(server):
         assert reports[second.resource].verified is True
         assert reports[server.resource].verified is False
         assert "its keeper is gone" in reports[server.resource].problems[0]
+
+
+def test_a_driver_that_is_slow_to_stop_keeps_no_other_instrument_on(folder, server):
+    deaf = [line.replace("self.sleep", "__import__('time').sleep") for line in FOREVER]
+    edit(folder, 'yield {"edition": [1.0]}', "\n".join(deaf))
+    edit(folder, "    @method", "    def abort(self):\n        pass\n\n    @method")
+    builtin = Path(drivebay.__file__).parent / "drivers"
+    sweep = {**SWEEP, "points": 900, "nplc": 1.0}
+    with Keithley2400Server(Diode()) as second:
+        bay = Bay(plugin_dirs=[folder.parent, builtin])
+        first = bay.open(second.resource, plugin="keithley_2400")
+        last = bay.open(server.resource, plugin="my_smu", limits=HostLimits(stop_s=4.0))
+        last.write(":SENS:CURR:PROT 0.01")
+        streams = [last.stream("voltage"), first.stream("iv_sweep", **sweep)]
+        for stream in streams:
+            next(iter(stream))
+        closing = threading.Thread(target=bay.close)
+        closing.start()
+
+        second.log.wait_for("output_off")
+
+        assert last._session.seat.exit is None  # it is closed first, and still measures
+        closing.join(30)
+        assert not closing.is_alive()
 
 
 def test_closing_a_session_switches_off_what_was_left_on(server):

@@ -327,12 +327,16 @@ class Session:
             self.link.close()
             self.kept.close()
 
-    def _end_measurement(self) -> None:
-        if self._use == "measuring":
+    def end_soon(self) -> None:
+        """Abort what is running, and do not wait for its end; never raises."""
+        if self._use == "measuring" and not self.aborted_by:
             try:
                 self.abort("the session was closed")
             except DrivebayError as exc:
                 _log.warning("%s: abort: %s", self.resource, exc)
+
+    def _end_measurement(self) -> None:
+        self.end_soon()
         # The measurement's own thread cleans up, and it needs the driver until it has.
         with self._use_changed:
             if not self._use_changed.wait_for(lambda: not self._use, _ABORT_DEADLINE_S):

@@ -150,6 +150,8 @@ class Bay:
         with self._lock:
             opened, self._open_now = self._open_now[::-1], []
         problems: list[Exception] = []
+        for _, session in opened:  # first: one that is slow to end keeps no other on
+            session.end_soon()
         for instrument, _ in opened:
             try:
                 instrument.close()
