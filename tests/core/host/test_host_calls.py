@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -188,6 +189,17 @@ def test_a_seed_style_driver_gives_columns_and_values(hosted, driver_text):
 
     assert [chunk["answer"].tolist() for chunk in chunks] == [[1.0, 2.0, 3.0]]
     assert values == {}
+
+
+def test_codes_for_no_number_of_a_seed_style_driver_are_no_numbers(hosted, driver_text):
+    host = hosted(whole=driver_text([1.0, 9.91e37, 9.9e37, -9.9e37, 9.8e37]))
+    host.connect()
+
+    (chunk,) = host.stream("answer", {})
+
+    assert chunk["answer"].tolist() == pytest.approx(
+        [1.0, math.nan, math.inf, -math.inf, 9.8e37], nan_ok=True
+    )
 
 
 def test_values_of_a_seed_style_driver_that_cannot_cross_are_its_error(hosted, driver_text):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from drivebay._core.contract.interface import InstrumentDriver
+from drivebay._core.contract.readout import mask_codes
 from drivebay._core.contract.scpi import ScpiDriver
 from drivebay._core.errors import MethodError
 from drivebay._core.methods import STANDARD, MethodSpec, validate
@@ -92,7 +93,7 @@ def split_result(result: Mapping[str, Any]) -> tuple[Chunk, dict[str, Any]]:
     """Split a seed-style result into columns and the rest.
 
     Columns are the one-dimensional numeric sequences of the most common length above one; anything
-    else is a value.
+    else is a value. SCPI's codes for "not a number" and "overflow" in a column become that.
 
     >>> columns, values = split_result({"v": [0.0, 1.0], "i": [0.0, 2.0], "unit": "A"})
     >>> sorted(columns), values
@@ -110,7 +111,7 @@ def split_result(result: Mapping[str, Any]) -> tuple[Chunk, dict[str, Any]]:
             except ValueError:
                 continue
             if array.ndim == 1 and array.dtype.kind in "fiub":
-                arrays[str(key)] = array
+                arrays[str(key)] = mask_codes(array) if array.dtype.kind == "f" else array
     lengths = [len(array) for array in arrays.values()]
     length = max(set(lengths), key=lambda n: (lengths.count(n), n), default=0)
     columns = {key: array for key, array in arrays.items() if len(array) == length}
