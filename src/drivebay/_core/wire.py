@@ -39,7 +39,7 @@ MAX_TAIL: Final = 256 << 20
 GREETING_S: Final = 20.0
 
 _HEAD: Final = struct.Struct("<II")
-_READ: Final = 1 << 14
+_READ: Final = 8192  # a small frame at once; of a large one little is copied twice
 _PIPE_BYTES: Final = 1 << 20
 _GATHERED: Final = 1 << 15
 """Tails up to this go out in one system call with their head. A longer one is written on its own:
