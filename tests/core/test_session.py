@@ -188,6 +188,32 @@ def test_an_interrupted_take_over_leaves_the_instrument_free(bay, folder, server
         assert smu.voltage()["edition"].tolist() == [1.0]
 
 
+def test_code_that_came_while_it_was_opened_takes_over(bay, folder, server, tmp_path):
+    here, go = tmp_path / "here", tmp_path / "go"
+    os.mkfifo(here)
+    os.mkfifo(go)
+    waiting = f"open({str(here)!r}, 'w').close(); open({str(go)!r}).close()"
+    edit(
+        folder,
+        "    @method",
+        f"    def connect(self):\n        {waiting}\n"
+        "        return super().connect()\n\n    @method",
+    )
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(bay.open(server.resource)))
+    thread.start()
+    here.read_text()  # it is being connected
+
+    edit(folder, "[1.0]", "[2.0]")
+    edit(folder, waiting, "pass")
+    assert bay.plugins.reload_plugin("my_smu")
+    go.write_text("")
+    thread.join(30)
+
+    assert opened[0].voltage()["edition"].tolist() == [2.0]
+    assert opened[0].reloads == 1
+
+
 def test_broken_files_on_disk_keep_nobody_from_opening_what_is_in_service(bay, folder, server):
     with bay.open(server.resource):
         pass

@@ -8,6 +8,7 @@ unless ``isolation="inline"`` or ``plugins.get_driver`` asks for it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -33,6 +34,7 @@ from drivebay._core.errors import (
     LeaseError,
     LinkError,
     NoDriverError,
+    PluginError,
     PluginStateError,
     ResourceError,
     UnsafeError,
@@ -294,6 +296,9 @@ class Bay:
         with self._lock:
             self._open_now.append((opened, session))
         self.plugins.session_opened(opened.plugin_name, opened)
+        with contextlib.suppress(PluginError):  # taken out of use meanwhile: that is told by others
+            # Newer code may have come while it was opened, and nobody told a session not yet known.
+            session.replace(self.plugins.generation_of(opened.plugin_name))
         return opened
 
     def _session(
