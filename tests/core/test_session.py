@@ -432,6 +432,17 @@ def test_ctrl_c_is_not_hidden_by_a_driver_that_cannot_abort(bay, folder, server,
     assert "abort by keyboard" in caplog.text
 
 
+def test_one_instrument_under_two_addresses_is_said(server, caplog):
+    other = server.resource.replace("127.0.0.1", "localhost")
+    assert other != server.resource
+    with Bay() as bay, bay.open(server.resource):
+        assert "V013" not in caplog.text  # control
+        with bay.open(other):
+            pass
+
+    assert f"{other} answers as {server.resource} does" in caplog.text
+
+
 def test_a_plugin_without_a_safe_state_is_said_when_it_is_opened(bay, folder, server, caplog):
     text = MANIFEST.partition("safe_state:")[0]
     (folder / "plugin.yaml").write_text(text, encoding="utf-8")

@@ -294,7 +294,15 @@ class Bay:
         alias = entry.alias if entry is not None else ""
         opened = Instrument(session, self._around, idn, alias)
         with self._lock:
+            twins = [each.resource for each, _ in self._open_now if each.idn == idn]
             self._open_now.append((opened, session))
+        if twins and parse_idn(idn).serial.strip("0"):
+            _log.warning(
+                "%s answers as %s does, serial number and all (V013): if both are addresses of one"
+                " instrument, nothing keeps the two apart; close one",
+                address,
+                ", ".join(twins),
+            )
         self.plugins.session_opened(opened.plugin_name, opened)
         with contextlib.suppress(PluginError):  # taken out of use meanwhile: that is told by others
             # Newer code may have come while it was opened, and nobody told a session not yet known.
