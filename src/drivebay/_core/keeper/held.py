@@ -50,6 +50,10 @@ if TYPE_CHECKING:
 State = Literal["unknown", "armed", "energised", "safing", "safe", "unsafe"]
 
 SAFE_ATTEMPTS: Final = 3
+
+_RECORD_STAYS_S: Final = 2.0
+"""How long the record of an output that was switched off stays, in case it goes on again."""
+
 _KEPT_MESSAGES: Final = 20_000
 _KEPT_BYTES: Final = 4096
 _MOST_AT_ONCE: Final = 8 << 20  # bytes of a transcript in one message
@@ -156,6 +160,8 @@ class Held:
         # safe does not wait for it before its writes, only before it asks.
         self._gate = threading.Lock()
         self._armed = False
+        self._recorded = False  # on disk; outlives being armed for a while
+        self._tidying: threading.Timer | None = None
         self._energised = 0  # commands that may have energised, so far
         self._under_way = 0  # questions among them that are not answered yet
         self._believed: tuple[DirectLink, int] | None = None  # channel, and how often made new
@@ -384,7 +390,10 @@ class Held:
     def _arm(self) -> None:
         self._energised += 1
         if not self._armed and self.setup.safe_state:
-            self._write_armed()
+            if self._recorded:
+                self._armed = True
+            else:
+                self._write_armed()
         if self.state in {"unknown", "safe"}:
             self.state = "armed"
 
@@ -404,7 +413,7 @@ class Held:
                 f" written to {self._folder}: {exc.strerror}",
                 resource=self.resource,
             ) from exc
-        self._armed = True
+        self._armed = self._recorded = True
 
     def _note(self, effect: Effect | None, *, whole: bool = True) -> None:
         """A message was sent, or a part of it; the gate is held."""
@@ -434,19 +443,41 @@ class Held:
                 if self.state == "armed":
                     self.state = "energised"
             elif before == self._energised and not self._safers and self.state != "unsafe":
-                self._is_safe()
+                self._is_safe(for_now=True)
 
-    def _is_safe(self) -> None:
-        """The instrument said so, and nothing has energised it since; the gate is held."""
+    def _is_safe(self, *, for_now: bool = False) -> None:
+        """The instrument said so, and nothing has energised it since; the gate is held.
+
+        Args:
+            for_now: between two measurements: the record stays for a while, because to write it is
+                the dearest part of switching on. Whoever finds it makes safe what is safe already.
+        """
         self.state = "safe"
         if self.setup.guard is not None:
             self.setup.guard.found_off()
-        if self._armed:
+        self._armed = False
+        if not for_now:
+            self._forget_record()
+        elif self._recorded and self._tidying is None:
+            self._tidying = threading.Timer(_RECORD_STAYS_S, self._tidy)
+            self._tidying.daemon = True
+            self._tidying.start()
+
+    def _forget_record(self) -> None:
+        """Nothing is on: no one has to make it safe; the gate is held."""
+        if self._recorded:
             try:
                 remove_record(self._folder, "armed", self.resource)
             except OSError as exc:  # it is made safe once more than needed, at the next open
                 _log.warning("%s: its record of being armed stays: %s", self.resource, exc)
-            self._armed = False
+            self._recorded = False
+
+    def _tidy(self) -> None:
+        """Thread of a timer: what was switched off a while ago needs no record."""
+        with self._gate:
+            self._tidying = None
+            if not self._armed and not self._closed:
+                self._forget_record()
 
     def configure(self, setup: Setup) -> None:
         """Say what serves it from now on.
@@ -463,6 +494,8 @@ class Held:
             self.setup = setup
             if self._armed:
                 self._write_armed()
+            else:
+                self._forget_record()  # it says what made safe whatever served before
 
     @property
     def armed(self) -> bool:
@@ -638,7 +671,7 @@ class Held:
             safe_state=left.get("safe_state") or {},
             policy=str(left.get("policy") or "off"),
         )
-        self._armed = self._inherited = True
+        self._armed = self._recorded = self._inherited = True
         self.state = "energised"
 
     def acknowledge(self) -> None:
@@ -665,7 +698,10 @@ class Held:
     def close(self, reason: str = "is closed") -> None:
         """Close the channel and give the lease back; does not make safe."""
         self.revoke(reason)
-        self._closed = True
+        with self._gate:
+            self._closed = True
+            if not self._armed:
+                self._forget_record()
         self.park()
         self.lease.release()
 
