@@ -74,14 +74,14 @@ def discovery(work: Path, quick: bool) -> list[Row]:
         slow["npe2"] = _discover("npe2", npe2_tree, home)
     slowly = compare(slow, 1 if quick else 2)
 
-    warm = {name: _discover(name, trees[most], home) for name in
-            ("drivebay", "scan_and_stat", "walk_and_stat")}  # fmt: skip
+    looks = ("drivebay", "scan_and_stat", "walk_and_stat")
+    warm = {name: _discover(name, trees[most], home) for name in looks}
     warm |= _stevedore(work, most, home)
     quickly = compare(warm, turns)
     own = quickly.median_s("drivebay")
     # Nothing here waits for a disk, so CPU time is the whole cost, and what else the machine does
     # is not in it.
-    work_s = compare({name: _discover(name, trees[most], home, "cpu_s") for name in warm}, turns)
+    work_s = compare({name: _discover(name, trees[most], home, "cpu_s") for name in looks}, turns)
     scan = work_s.ratio("drivebay", "scan_and_stat")
     walk = work_s.ratio("drivebay", "walk_and_stat")
     seed = slowly.median_s("seed")

@@ -155,8 +155,8 @@ def fast_sweep(work: Path, quick: bool) -> list[Row]:
         )
     return [
         Row(
-            f"{points:,}-point sweep, isolated driver, limits, transcript, error queue and compliance "
-            "read, kept durably",
+            f"{points:,}-point sweep, isolated driver, limits, transcript, error queue and "
+            "compliance read, kept durably",
             f"{seconds(taken.median_s('own'))}, {trips:.3f} round trips a point",
             f"list sweep on a bare socket {seconds(taken.median_s('raw'))}; point by point, Nagle "
             f"off, nothing kept: {', '.join(peers)}",

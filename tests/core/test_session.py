@@ -19,6 +19,7 @@ from drivebay import (
     IdentityError,
     LimitError,
     NoDriverError,
+    PluginStateError,
 )
 from drivebay._core.errors import LeaseError, LinkLostError
 from drivebay._core.host import Limits as HostLimits
@@ -520,3 +521,24 @@ def test_closing_a_session_switches_off_what_was_left_on(server):
         smu.close()
 
         assert not server.instrument.output_on
+
+
+def test_a_plugin_that_can_only_run_inline_is_opened_so_only_when_asked(bay, folder, server):
+    text = (folder / "plugin.yaml").read_text(encoding="utf-8")
+    (folder / "plugin.yaml").write_text(text + "isolation: inline\n", encoding="utf-8")
+    bay.plugins.discover_plugins()
+
+    with pytest.raises(PluginStateError, match="isolation='inline'"):
+        bay.open(server.resource)
+    with bay.open(server.resource, isolation="inline") as smu:
+        assert smu.host_pid is None
+
+
+def test_after_an_abort_the_instrument_can_be_commanded_by_hand(server):
+    with Bay() as bay, bay.open(server.resource) as smu:
+        smu.abort()
+
+        smu.write(":SENS:CURR:PROT 0.01", ":SOUR:VOLT 0.1")
+
+        assert float(smu.query(":SOUR:VOLT?")) == 0.1
+        smu.write("*RST")

@@ -269,6 +269,15 @@ class Session:
         self.kept.go()
         self.suspect = True
 
+    def heed_hand(self) -> None:
+        """The owner commands by hand, with no measurement under way: an abort that is over is over.
+
+        Raises:
+            UnsafeError: the latch is set.
+            AbortedError: everything was switched off, and nobody has acknowledged that.
+        """
+        self.kept.go()
+
     def abort(self, by: str = "user") -> None:
         """Stop the running measurement, from any thread; returns without waiting for its end.
 

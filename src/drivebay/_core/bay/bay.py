@@ -59,7 +59,7 @@ from drivebay._core.manager import (
     Watcher,
     drivebay_home,
 )
-from drivebay._core.manifest import canonical_name
+from drivebay._core.manifest import PluginMetadata, canonical_name
 from drivebay._core.runs import RunStore
 from drivebay._core.seat import stage_in_host
 from drivebay._core.session import Session
@@ -255,8 +255,8 @@ class Bay:
             plugin: use this plugin, whatever the instrument answers to ``*IDN?``.
             config: for the driver, checked against the manifest's schema.
             isolation: ``process`` runs the driver in a process of its own, where its crash hurts
-                nobody; ``inline`` in this one, where a debugger works. By default what the
-                manifest says, else ``process``.
+                nobody; ``inline`` in this one, where a debugger works. A plugin whose manifest
+                says ``inline`` has to be asked for in so many words.
             force: take the instrument over from whoever holds it; it is made safe before.
             lease_ttl_s: let it go, made safe, when this program has not been running for so long
                 (stopped, asleep); by default it is ours as long as this program lives.
@@ -328,9 +328,7 @@ class Bay:
         name = plugin or self._choose(idn or "", kept.resource)
         config = self.plugins.checked_config(self.plugins.require(name).metadata.name, config)
         generation = self.plugins.generation_of(name)
-        where = isolation or generation.metadata.isolation or "process"
-        if where not in {"process", "inline"}:
-            raise ValueError(f"isolation {where!r} is neither 'process' nor 'inline'")
+        where = _isolation(isolation, generation.metadata)
         made = Seats(self.plugins, kept, config, where, limits, self._driver_died)
         identity = parse_idn(idn) if idn else None
         session = Session(kept, made, generation, identity, self._setup(entry))
@@ -438,6 +436,21 @@ class Bay:
         with self._lock:
             self._open_now = [pair for pair in self._open_now if pair[0] is not instrument]
         self.plugins.session_closed(instrument.plugin_name, instrument)
+
+
+def _isolation(asked: str | None, metadata: PluginMetadata) -> str:
+    """Where the driver will run: in this process only if the caller says so himself."""
+    if asked is None and metadata.isolation == "inline":
+        raise PluginStateError(
+            f"{metadata.name} can only run in the program's own process (isolation: inline in its"
+            " manifest), where its crash takes the program with it; if that is wanted, open it"
+            " with isolation='inline'",
+            plugin=metadata.name,
+            status="discovered",
+        )
+    if asked not in {None, "process", "inline"}:
+        raise ValueError(f"isolation {asked!r} is neither 'process' nor 'inline'")
+    return asked or "process"
 
 
 def _bench(bench: str | Path | Bench | None, home: Path) -> Bench | None:

@@ -180,16 +180,25 @@ class Instrument:
         return [*super().__dir__(), *self.methods]
 
     def write(self, *commands: str) -> None:
-        """Send commands to the instrument."""
+        """Send commands to the instrument.
+
+        Raises:
+            BusyError: a measurement is running.
+            LimitError: a command would go past a limit; it and those after it were not sent.
+            AbortedError: everything was switched off (``drivebay estop``); open it again.
+            LinkError: the channel failed.
+        """
         link = self._link()
         with self._session.claimed():
+            self._session.heed_hand()
             for command in commands:
                 link.write(command)
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
-        """Send a question and return the answer."""
+        """Send a question and return the answer. Raises: as :meth:`write`."""
         link = self._link()
         with self._session.claimed():
+            self._session.heed_hand()
             return link.query(command, timeout_s=timeout_s)
 
     def reset(self) -> None:
