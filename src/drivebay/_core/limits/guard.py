@@ -25,6 +25,7 @@ from drivebay._core.limits.values import channels_of, read_number
 
 _NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"
 _SIMPLE = re.compile(rb"(:?[A-Za-z_0-9:]+) (%b(?:,%b)*)\r?\n?" % (_NUMBER, _NUMBER))
+_OF_NUMBERS = b"0123456789+-.eE,"
 _PLAIN_LIST = re.compile(r"[0-9eE+\-.,]*")
 _NONE: frozenset[str] = frozenset()
 _GUARDED = frozenset({"level", "clamp", "energise", "recall"})
@@ -47,12 +48,15 @@ class _Plan(NamedTuple):
     marks: tuple[tuple[str, str], ...]
 
     def furthest_inside(self, text: bytes) -> float | None:
-        """The value of the largest magnitude, None if any is outside; ``1.5`` or ``1,2.5,3``."""
-        if b"," not in text:
-            value = float(text)
-            held = abs(value) if self.is_magnitude else value
-            return value if self.low <= held <= self.high else None
-        values = list(map(float, text.split(b",")))
+        """The value of the largest magnitude; None if any is outside or none.
+
+        Args:
+            text: numbers such as ``1.5`` or ``1,2.5,3``, of the characters of numbers only.
+        """
+        try:
+            values = list(map(float, text.split(b",")))
+        except ValueError:
+            return None
         low, high = min(values), max(values)
         furthest = low if -low > high else high
         if self.is_magnitude:
@@ -127,11 +131,12 @@ class Guard:
         effect = self._seen.get(message) or self._seen_now.get(message)
         if effect is not None:
             return effect
-        match = _SIMPLE.fullmatch(message)
-        if match is not None:
-            plan = self._plans.get(match[1])
-            if plan is not None:
-                value = plan.furthest_inside(match[2])
+        header, _, numbers = message.partition(b" ")
+        plan = self._plans.get(header)
+        if plan is not None:
+            numbers = numbers.removesuffix(b"\n").removesuffix(b"\r")
+            if not numbers.translate(None, _OF_NUMBERS):
+                value = plan.furthest_inside(numbers)
                 if value is not None:
                     level = Level(plan.header, plan.quantity, plan.channel, value)
                     return Effect(_NONE, _NONE, (level,), False, plan.marks)
