@@ -28,6 +28,7 @@ from drivebay._core.errors import (
     LimitError,
     LinkError,
     LinkLostError,
+    UnsafeError,
 )
 from drivebay._core.index import Identity, normal_model
 from drivebay._core.keeper import KeptSession, SafeStateReport
@@ -272,11 +273,11 @@ class Session:
     def heed_hand(self) -> None:
         """The owner commands by hand, with no measurement under way: an abort that is over is over.
 
-        Raises:
-            UnsafeError: the latch is set.
-            AbortedError: everything was switched off, and nobody has acknowledged that.
+        Where the latch is set or everything was switched off, what may energise stays refused, by
+        the keeper and for its own reason; questions are answered.
         """
-        self.kept.go()
+        with contextlib.suppress(UnsafeError, AbortedError):
+            self.kept.go()
 
     def abort(self, by: str = "user") -> None:
         """Stop the running measurement, from any thread; returns without waiting for its end.

@@ -185,7 +185,8 @@ class Instrument:
         Raises:
             BusyError: a measurement is running.
             LimitError: a command would go past a limit; it and those after it were not sent.
-            AbortedError: everything was switched off (``drivebay estop``); open it again.
+            AbortedError: it may energise, and everything was switched off (``drivebay estop``).
+            UnsafeError: it may energise, and the instrument could not be made safe.
             LinkError: the channel failed.
         """
         link = self._link()
