@@ -45,6 +45,7 @@ from drivebay._core.host.settings import (
     Limits,
     settings_of_owner,
 )
+from drivebay._core.host.shared import SharedIn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("drivebay.host")
 _DONE, _FAILED = 0, 1
+_SHARED = 3
 _START_S: Final = 60.0
 _END_S: Final = 5.0
 _LOOK_S: Final = 0.1
@@ -80,6 +82,7 @@ class Host:
         self.limits = limits
         self.resource = ""
         self.pid = 0
+        self._shared = SharedIn(0)
         self.output = Output(on_output or _log_line(name))
         self.life = Life(limits)
         self._on_log = on_log or _emit_log
@@ -169,6 +172,7 @@ class Host:
         try:
             self._channel.send(msgspec.to_builtins(settings))
             self.pid = int(wire.expect_greeting(self._channel, _START_S)["pid"])
+            self._shared = SharedIn(self.pid)
         except (OSError, EOFError) as exc:
             self.kill_now()
             error = self._death("start")
@@ -252,6 +256,7 @@ class Host:
         """Close the pipes, once nobody reads from them."""
         with self._reading:
             self._channel.close()
+            self._shared.close()
 
     def abandon(self) -> None:
         """In a forked process: this host is the parent's."""
@@ -499,7 +504,20 @@ class Host:
                 if got == number:
                     if kind == _FAILED:
                         raise self._failure(payload)
+                    if kind == _SHARED:
+                        return _DONE, self._shared_answer(payload, _name_of(verb, arguments))
                     return kind, payload
+
+    def _shared_answer(self, told: Any, what: str) -> Any:
+        """The answer that lies in shared memory."""
+        try:
+            fd, length, body = told
+            tail = self._shared.take(fd, length, _room)
+            return crossing.unpack(body, tail)[2]
+        except OSError:
+            raise self._death(what) from None
+        except (ValueError, TypeError, IndexError) as exc:
+            raise ProtocolError(f"the host of {self.name}: {exc}") from exc
 
     def _look(self, watch: Watch, what: str) -> None:
         """Nothing came for a while: is it dead, or does it hang?"""

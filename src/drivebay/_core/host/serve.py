@@ -26,12 +26,14 @@ from drivebay._core.host import crossing
 from drivebay._core.host.attend import Attendant, Control, LogSender
 from drivebay._core.host.driving import Driving
 from drivebay._core.host.settings import DUMP_SIGNAL, Settings, apply
+from drivebay._core.host.shared import SharedOut
 from drivebay._core.links.pulse import PULSE
 from drivebay._version import __version__
 
 DONE: Final = 0
 FAILED: Final = 1
 CHUNK: Final = 2
+SHARED: Final = 3
 
 _NAMES_METHOD: Final = frozenset(("call", "stream", "validate"))
 _AS_METHOD: Final = {"create": "__init__"}
@@ -105,6 +107,7 @@ class _OwnerGone(BaseException):
 class _Host:
     def __init__(self, channel: wire.Channel, settings: Settings, control: Control) -> None:
         self.channel = channel
+        self.shared = SharedOut()
         self.driving = Driving()
         self.driving.name = settings.plugin
         self.attendant = Attendant(control, settings.limits, self.aside)
@@ -137,6 +140,9 @@ class _Host:
             else:
                 result = self.driving.verbs[verb](*arguments)
                 body, tail = self.driving.pack((number, DONE), result, what)
+                placed = self.shared.put(tail) if tail else None
+                if placed is not None:
+                    body, tail = crossing.pack((number, SHARED, (*placed, body)))
         except _OwnerGone:
             raise
         except BaseException as exc:  # noqa: BLE001 - border: a driver's call, whatever it raised
