@@ -99,7 +99,8 @@ def _moment(phase: str, chance: random.Random) -> Moment:
         message = chance.choice(ARMING)
         return Moment(phase, message, keep=chance.randrange(len(message)))
     if phase == "sweeping":
-        return Moment(phase, b"", count=chance.choice((2, 3)))
+        # The points of a segment are handed out while the next one runs: by the third there are some.
+        return Moment(phase, b"", count=3)
     if phase == "read-out":
         return Moment(phase, b"", count=chance.choice((2, 2, 3)), keep=chance.randrange(1, 4000))
     message = chance.choice(LEAVING)
