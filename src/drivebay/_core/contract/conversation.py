@@ -196,8 +196,8 @@ class Conversation:
         """
         link = self.link
         binary = self._reads_binary(link)
-        self.write(*self._format_setup(binary), *after, command)
-        self._binary = binary
+        self._choose_format(binary)
+        self.write(*after, command)
         timeout_s = link.timeout_s + 2 * expected_s
         return AskedNumbers(self, command, columns, rows, timeout_s, binary=binary)
 
@@ -339,16 +339,9 @@ class Conversation:
         return link.supports_binary and ends
 
     def _choose_format(self, binary: bool) -> None:
-        setup = self._format_setup(binary)
-        if setup:
-            self.write(*setup)
-        self._binary = binary
-
-    def _format_setup(self, binary: bool) -> Sequence[str]:
-        """What makes the instrument answer so, empty if it does already."""
-        if self._binary is binary:
-            return ()
-        return self.binary_setup if binary else self.ascii_setup
+        if self._binary is not binary:
+            self.write(*(self.binary_setup if binary else self.ascii_setup))
+            self._binary = binary
 
 
 class AskedNumbers:
