@@ -17,7 +17,6 @@ import os
 
 from drivebay._core.contract import (
     CONTRACT_VERSION,
-    AskedNumbers,
     InstrumentDriver,
     Resumable,
     ScpiDriver,
@@ -57,7 +56,6 @@ __all__ = [
     "STANDARD",
     "AbortedError",
     "AnswerError",
-    "AskedNumbers",
     "Column",
     "DrivebayError",
     "DriverError",
