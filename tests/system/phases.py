@@ -99,7 +99,7 @@ def _moment(phase: str, chance: random.Random) -> Moment:
         message = chance.choice(ARMING)
         return Moment(phase, message, keep=chance.randrange(len(message)))
     if phase == "sweeping":
-        # The points of a segment are handed out while the next one runs: by the third there are some.
+        # By the third some points were handed out.
         return Moment(phase, b"", count=3)
     if phase == "read-out":
         return Moment(phase, b"", count=chance.choice((2, 2, 3)), keep=chance.randrange(1, 4000))

@@ -160,6 +160,7 @@ class Held:
         # safe does not wait for it before its writes, only before it asks.
         self._gate = threading.Lock()
         self._armed = False
+        self._about_to_arm = False
         self._recorded = False  # on disk; outlives being armed for a while
         self._tidying: threading.Timer | None = None
         self._energised = 0  # commands that may have energised, so far
@@ -360,10 +361,16 @@ class Held:
                 guard.forget()
             effect = guard.check(command if isinstance(command, bytes) else command.encode())
         energises = self._may_energise(command, effect)
-        if energises or (effect is not None and effect.levels):
-            self._check_halt()
-        if energises:
-            self._arm()
+        # Raised before the stop is looked at: who stops it looks at this afterwards, so one of the
+        # two sees the other, also while the record is being written.
+        self._about_to_arm = bool(energises)
+        try:
+            if energises or (effect is not None and effect.levels):
+                self._check_halt()
+            if energises:
+                self._arm()
+        finally:
+            self._about_to_arm = False
         return effect, energises
 
     def _may_energise(self, command: str | bytes, effect: Effect | None) -> bool:
@@ -500,7 +507,7 @@ class Held:
     @property
     def armed(self) -> bool:
         """Whether its output may be on."""
-        return self._armed
+        return self._armed or self._about_to_arm
 
     # -- stopping --------------------------------------------------------------------------------
 
