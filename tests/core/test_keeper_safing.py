@@ -14,6 +14,7 @@ import pytest
 from drivebay._core.errors import AbortedError, DrivebayError, LeaseError, UnsafeError
 from drivebay._core.keeper import held as held_module
 from drivebay._core.keeper import open_session, records
+from drivebay._core.keeper.together import make_all_safe
 
 LONG_S = 30.0
 
@@ -90,6 +91,78 @@ def test_the_record_outlives_an_output_by_a_while_and_never_a_session(
     link.query(":OUTP?")
     session.close()
     assert not list(leases.glob("*.armed"))
+
+
+def switched_on_while_its_owner_goes(tmp_path, monkeypatch, line_instrument, safe_state) -> Output:
+    """The output after its owner went in the middle of the writing of the record that it is on."""
+    output, news = Output(), threading.Event()
+
+    def answer(line: str) -> str | None:
+        found = output(line)
+        if line == ":OUTP OFF":
+            news.set()
+        return found
+
+    resource = line_instrument(answer).resource
+    lease = records.Lease.take(tmp_path, resource, {})
+    held = held_module.Held(resource, {}, lease, tmp_path, {}, lambda event: None)
+    held.configure(held_module.Setup(safe_state=safe_state))
+
+    def owner_goes() -> None:
+        held.halted_by = "its owner is gone"
+        make_all_safe([one for one in (held,) if one.armed])
+        news.set()
+
+    goes = threading.Thread(target=owner_goes)
+    write = held_module.write_record
+
+    def slow_disk(*facts: Any) -> None:
+        goes.start()
+        assert news.wait(LONG_S)
+        write(*facts)
+
+    monkeypatch.setattr(held_module, "write_record", slow_disk)
+    held.write(":OUTP ON")
+    goes.join(LONG_S)
+    held.query("*IDN?")  # whatever was sent has arrived
+    held.close()
+    return output
+
+
+def test_an_owner_that_goes_while_the_record_is_written_leaves_nothing_on(
+    tmp_path, monkeypatch, line_instrument, safe_state
+):
+    assert not switched_on_while_its_owner_goes(
+        tmp_path, monkeypatch, line_instrument, safe_state
+    ).on
+
+
+def test_control_an_output_that_counts_as_armed_only_once_that_is_written_stays_on(
+    tmp_path, monkeypatch, line_instrument, safe_state
+):
+    monkeypatch.setattr(held_module.Held, "armed", property(lambda held: held._armed))
+
+    assert switched_on_while_its_owner_goes(tmp_path, monkeypatch, line_instrument, safe_state).on
+
+
+def test_a_command_let_in_before_the_lease_was_given_back_switches_nothing_on_after_it(
+    tmp_path, line_instrument, safe_state
+):
+    output = Output()
+    resource = line_instrument(output).resource
+    lease = records.Lease.take(tmp_path, resource, {})
+    held = held_module.Held(resource, {}, lease, tmp_path, {}, lambda event: None)
+    held.configure(held_module.Setup(safe_state=safe_state))
+    held.write(":OUTP ON")  # control
+    held.make_safe()
+
+    held.revoke("is closed")
+    with pytest.raises(LeaseError, match="is closed"):
+        held.write(":OUTP ON")
+
+    held.query("*IDN?")
+    assert not output.on
+    held.close()
 
 
 def test_a_record_that_is_not_needed_any_more_goes_by_itself(

@@ -161,6 +161,7 @@ class Held:
         self._gate = threading.Lock()
         self._armed = False
         self._about_to_arm = False
+        self._revoked = ""
         self._recorded = False  # on disk; outlives being armed for a while
         self._tidying: threading.Timer | None = None
         self._energised = 0  # commands that may have energised, so far
@@ -379,6 +380,8 @@ class Held:
         return not _only_asks(command) and not self.setup.says_stop(command)
 
     def _check_halt(self) -> None:
+        if self._revoked:  # let in before that, and not to be sent after it
+            raise LeaseError(f"{self.resource}: {self._revoked}", resource=self.resource)
         if self.state == "unsafe":
             raise UnsafeError(
                 f"{self.resource} could not be made safe; look at it, then acknowledge",
@@ -698,7 +701,8 @@ class Held:
     # -- the end ---------------------------------------------------------------------------------
 
     def revoke(self, reason: str) -> None:
-        """Refuse every client from now on."""
+        """Refuse every client from now on, also what it has begun and may energise."""
+        self._revoked = self._revoked or reason
         for grant in self.grants.values():
             grant.reason = grant.reason or reason
 
