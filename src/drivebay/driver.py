@@ -17,6 +17,7 @@ import os
 
 from drivebay._core.contract import (
     CONTRACT_VERSION,
+    AskedNumbers,
     InstrumentDriver,
     Resumable,
     ScpiDriver,
@@ -56,6 +57,7 @@ __all__ = [
     "STANDARD",
     "AbortedError",
     "AnswerError",
+    "AskedNumbers",
     "Column",
     "DrivebayError",
     "DriverError",

@@ -63,8 +63,8 @@ class GpibLink:
             ":OUTP?": "0",
         }[command]
 
-    def query_block(self, command: str, *, timeout_s: float | None = None) -> bytes:
-        self.sent.append(command)
+    def read_block(self, *, timeout_s: float | None = None) -> bytes:
+        assert self.sent[-1] == ":READ?"
         self.timeouts.append(timeout_s)
         rows = []
         for level in self.levels:
@@ -147,9 +147,9 @@ def test_time_goes_on_through_the_segments_as_the_instrument_counted_it():
 
 def test_time_rises_although_the_counter_starts_again_at_each_segment():
     class Restarting(GpibLink):
-        def query_block(self, command: str, *, timeout_s: float | None = None) -> bytes:
+        def read_block(self, *, timeout_s: float | None = None) -> bytes:
             self.now_s = 0.0
-            return super().query_block(command, timeout_s=timeout_s)
+            return super().read_block(timeout_s=timeout_s)
 
     data = measured(Restarting(), points=60)
 

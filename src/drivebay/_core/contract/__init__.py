@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from drivebay._core.contract.conversation import AskedNumbers
 from drivebay._core.contract.declared import declared_methods, method
 from drivebay._core.contract.interface import (
     InstrumentDriver,
@@ -21,6 +22,7 @@ from drivebay._core.index import CONTRACT_VERSION
 
 __all__ = [
     "CONTRACT_VERSION",
+    "AskedNumbers",
     "InstrumentDriver",
     "Resumable",
     "ScpiDriver",

@@ -178,6 +178,37 @@ class Conversation:
             numbers = numbers_from_text(text, **where)
         return table(numbers, columns, rows, **where)
 
+    def ask_numbers(
+        self,
+        command: str,
+        columns: int,
+        rows: int | None = None,
+        *,
+        expected_s: float = 0.0,
+        after: Sequence[str] = (),
+    ) -> AskedNumbers:
+        """Ask for numbers and go on while the instrument works; see :meth:`query_numbers`.
+
+        What came before can be worked on meanwhile. One question at a time: call
+        :meth:`AskedNumbers.wait` before the next is asked.
+
+        Raises: as :meth:`write`.
+        """
+        link = self.link
+        binary = self._reads_binary(link)
+        self.write(*self._format_setup(binary), *after, command)
+        self._binary = binary
+        timeout_s = link.timeout_s + 2 * expected_s
+        return AskedNumbers(self, command, columns, rows, timeout_s, binary=binary)
+
+    def _answer_to(self, asked: AskedNumbers) -> str | bytes:
+        """The answer that is owed; an abort ends the wait for it."""
+        if asked.binary:
+            return self._linked(
+                lambda it: it.read_block(timeout_s=asked.timeout_s), asked.timeout_s
+            )
+        return self._linked(lambda it: self._read_on(it, asked.timeout_s), asked.timeout_s)
+
     def write_list(self, header: str, values: Sequence[float] | FloatArray) -> None:
         """Give the instrument a list of levels, in as many commands as it needs.
 
@@ -290,23 +321,79 @@ class Conversation:
         """Ask, and look for an abort while waiting: after one the answer may never come."""
         deadline = time.monotonic() + timeout_s
         answer = link.try_ask(command, wait_s=min(timeout_s, _LOOK_S), after=after)
-        while answer is None:
+        return self._read_on(link, deadline - time.monotonic()) if answer is None else answer
+
+    def _read_on(self, link: Link, timeout_s: float) -> str:
+        """Wait for an answer that is owed, and look for an abort meanwhile."""
+        deadline = time.monotonic() + timeout_s
+        while True:
             left_s = deadline - time.monotonic()
             try:
-                answer = link.read(timeout_s=max(1e-3, min(left_s, _LOOK_S)))
+                return link.read(timeout_s=max(1e-3, min(left_s, _LOOK_S)))
             except LinkTimeoutError:
                 if left_s <= _LOOK_S or self._stop.pending:
                     raise
-        return answer
 
     def _reads_binary(self, link: Link) -> bool:
         ends = self.binary_has_length or link.interface != "socket"
         return link.supports_binary and ends
 
     def _choose_format(self, binary: bool) -> None:
-        if self._binary is not binary:
-            self.write(*(self.binary_setup if binary else self.ascii_setup))
-            self._binary = binary
+        setup = self._format_setup(binary)
+        if setup:
+            self.write(*setup)
+        self._binary = binary
+
+    def _format_setup(self, binary: bool) -> Sequence[str]:
+        """What makes the instrument answer so, empty if it does already."""
+        if self._binary is binary:
+            return ()
+        return self.binary_setup if binary else self.ascii_setup
+
+
+class AskedNumbers:
+    """Numbers that an instrument was asked for and that are on their way."""
+
+    def __init__(
+        self,
+        asker: Conversation,
+        command: str,
+        columns: int,
+        rows: int | None,
+        timeout_s: float,
+        *,
+        binary: bool,
+    ) -> None:
+        self._asker = asker
+        self._command = command
+        self._columns = columns
+        self._rows = rows
+        self._answer: str | bytes | None = None
+        self.timeout_s = timeout_s
+        self.binary = binary
+
+    def wait(self) -> None:
+        """Wait for the answer, so that the instrument is free; it is made into numbers later.
+
+        Raises:
+            AbortedError: the measurement was asked to stop.
+            LinkError: the channel failed, or nothing came in time.
+        """
+        if self._answer is None:
+            self._answer = self._asker._answer_to(self)  # noqa: SLF001 - the two are one unit
+
+    def numbers(self) -> FloatArray:
+        """An array of ``columns`` rows, as :meth:`Conversation.query_numbers` gives it.
+
+        Raises: as :meth:`wait`, and AnswerError for what is no numbers, or not as many.
+        """
+        self.wait()
+        where = {"resource": self._asker.resource_name, "command": self._command}
+        if isinstance(self._answer, bytes):
+            found = numbers_from_block(self._answer, self._asker.binary_dtype, **where)
+        else:
+            found = numbers_from_text(self._answer or "", **where)
+        return table(found, self._columns, self._rows, **where)
 
 
 def _write(link: Link, *, commands: Sequence[str]) -> None:

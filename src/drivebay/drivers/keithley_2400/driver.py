@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivebay.driver import InstrumentError, IVSweep, ScpiDriver, method
+from drivebay.driver import AskedNumbers, InstrumentError, IVSweep, ScpiDriver, method
 
 # Bits of the status word that comes with each reading (18-50, 18-51).
 OVER_RANGE, COMPLIANCE, RANGE_COMPLIANCE = 1 << 0, 1 << 3, 1 << 16
@@ -37,6 +37,7 @@ class Keithley2400(ScpiDriver):
         self.check_errors()
         self._check_compliance(p.compliance_a)
         clock, count = _Timeline(), 0
+        asked: AskedNumbers | None = None
         with self.output(on=":OUTP ON", off=":OUTP OFF"):
             for levels in p.segments(at_most=100, seconds=0.25):
                 setup = self.list_commands(":SOUR:LIST:VOLT", levels)
@@ -44,10 +45,19 @@ class Keithley2400(ScpiDriver):
                     count = len(levels)
                     setup.append(f":TRIG:COUN {count}")
                 expected_s = count * _slowest_level_s(p)
-                volt, amp, seconds, word = self.query_numbers(
-                    ":READ?", columns=4, rows=count, expected_s=expected_s, after=setup
+                if asked is not None:
+                    asked.wait()
+                before, asked = (
+                    asked,
+                    self.ask_numbers(
+                        ":READ?", columns=4, rows=count, expected_s=expected_s, after=setup
+                    ),
                 )
-                yield {**_decoded(volt, amp, word), "time_s": clock.rising(seconds)}
+                # While the instrument runs a segment, the one before is read and handed out.
+                if before is not None:
+                    yield _points(before, clock)
+            if asked is not None:
+                yield _points(asked, clock)
         self.check_errors()
 
     def _prepare(self, p: IVSweep) -> None:
@@ -92,6 +102,11 @@ class Keithley2400(ScpiDriver):
 
 def _slowest_level_s(p: IVSweep) -> float:
     return p.delay_s + _CONVERSIONS * p.nplc * _MAINS_S + _RANGING_S
+
+
+def _points(asked: AskedNumbers, clock: _Timeline) -> dict[str, Any]:
+    volt, amp, seconds, word = asked.numbers()
+    return {**_decoded(volt, amp, word), "time_s": clock.rising(seconds)}
 
 
 def _decoded(
