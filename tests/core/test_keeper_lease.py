@@ -14,6 +14,7 @@ import pytest
 from drivebay._core.errors import AbortedError, LeaseError
 from drivebay._core.keeper import open_link, open_session, records
 from drivebay._core.keeper.neighbours import call_public
+from drivebay._core.machine import instrument_records
 
 ON = "link.write(':OUTP ON'); link.query(':OUTP?')"
 
@@ -30,6 +31,51 @@ def test_a_second_process_is_told_who_holds_the_instrument(owner, smu):
     for fact in (holder["user"], str(one.pid), holder["since"], platform.node()):
         assert fact in str(caught.value)
     assert caught.value.resource == server.resource
+
+
+@pytest.mark.parametrize("first", ["127.0.0.1", "localhost"])
+def test_another_name_of_the_same_host_is_no_other_instrument(owner, smu, first):
+    server, one = smu(), owner()
+    other = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}[first]
+    held, asked = (server.resource.replace("127.0.0.1", name) for name in (first, other))
+    one.open(held)
+
+    with pytest.raises(LeaseError, match="is held by") as caught:
+        open_link(asked)
+
+    assert f"{asked}, which is the instrument of {held}," in str(caught.value)
+    assert caught.value.holder["pid"] == one.pid
+    with open_link(smu().resource.replace("127.0.0.1", other)) as link:  # control: another port
+        assert link.query("*IDN?")
+
+
+def test_an_instrument_held_under_another_name_can_be_taken_over(owner, smu, leases):
+    server, one = smu(), owner()
+    one.open(server.resource)
+    one.do(ON)
+
+    with open_link(server.resource.replace("127.0.0.1", "localhost"), force=True) as link:
+        assert link.query(":OUTP?") == "0"
+
+    (line,) = takeovers(leases)
+    assert (line["resource"], line["from"]["pid"]) == (server.resource, one.pid)
+
+
+def test_a_program_cannot_take_an_instrument_over_from_itself_under_another_name(smu):
+    server = smu()
+
+    with open_link(server.resource) as link:
+        with pytest.raises(LeaseError, match="is held by"):
+            open_link(server.resource.replace("127.0.0.1", "localhost"), force=True)
+        assert link.query("*IDN?")
+
+
+def test_an_instrument_held_under_two_names_is_listed_once(owner, smu):
+    server, one = smu(), owner()
+    named = server.resource.replace("127.0.0.1", "localhost")
+    one.open(named)
+
+    assert [each.resource for each in instrument_records()] == [named]
 
 
 def test_a_program_that_opens_an_instrument_twice_is_told_so(smu):

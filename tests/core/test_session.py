@@ -434,14 +434,26 @@ def test_ctrl_c_is_not_hidden_by_a_driver_that_cannot_abort(bay, folder, server,
 
 
 def test_one_instrument_under_two_addresses_is_said(server, caplog):
-    other = server.resource.replace("127.0.0.1", "localhost")
-    assert other != server.resource
-    with Bay() as bay, bay.open(server.resource):
+    # Two with one serial number look like two addresses of one: a second port, or another bus.
+    with (
+        Keithley2400Server(Diode(), time_scale=0) as other,
+        Bay() as bay,
+        bay.open(server.resource),
+    ):
         assert "V013" not in caplog.text  # control
-        with bay.open(other):
+        with bay.open(other.resource):
             pass
 
-    assert f"{other} answers as {server.resource} does" in caplog.text
+    assert f"{other.resource} answers as {server.resource} does" in caplog.text
+
+
+def test_another_name_of_a_host_is_no_second_instrument(server):
+    with (
+        Bay() as bay,
+        bay.open(server.resource),
+        pytest.raises(LeaseError, match="is the instrument of"),
+    ):
+        bay.open(server.resource.replace("127.0.0.1", "localhost"))
 
 
 def test_a_plugin_without_a_safe_state_is_said_when_it_is_opened(bay, folder, server, caplog):

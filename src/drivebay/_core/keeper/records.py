@@ -21,19 +21,22 @@ import datetime
 import fcntl
 import getpass
 import hashlib
+import ipaddress
 import json
 import os
 import platform
 import re
 import shutil
+import socket
 import stat
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from drivebay._core.errors import LeaseError
+from drivebay._core.errors import DrivebayError, LeaseError
+from drivebay._core.links import parse_resource
 
 FOLDER_VARIABLE: Final = "DRIVEBAY_LEASES"
 """Environment variable that names another folder, for tests and for machines with a layout."""
@@ -98,49 +101,94 @@ def facts_of_this_process() -> dict[str, Any]:
     }
 
 
+def numeric_names(resource: str) -> list[str]:
+    """Return the addresses a network address stands for, when it names its host.
+
+    ``localhost`` and ``127.0.0.1`` are one instrument, and so are two names of one host. Asks the
+    system's resolver, as opening the link does right after; empty when that knows nothing.
+
+    >>> numeric_names("TCPIP::127.0.0.1::5025::SOCKET")
+    []
+    """
+    host = parse_resource(resource).host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return []
+    if not host:
+        return []
+    try:
+        found = {str(each[4][0]) for each in socket.getaddrinfo(host, None)}
+    except OSError:
+        return []
+    names = []
+    for address in sorted(found):
+        numeric = f"[{address}]" if ":" in address else address
+        with contextlib.suppress(DrivebayError):  # an IPv6 address with a scope has no such text
+            names.append(parse_resource(resource.replace(f"::{host}::", f"::{numeric}::")).text)
+    return names
+
+
 class Lease:
     """The right to one instrument, held by this process from :meth:`take` to :meth:`release`."""
 
-    def __init__(self, resource: str, descriptor: int, path: Path) -> None:
+    def __init__(self, resource: str, descriptors: list[int]) -> None:
         self.resource = resource
-        self._descriptor = descriptor
-        self._path = path
+        self._descriptors = descriptors
 
     @classmethod
-    def take(cls, folder: Path, resource: str, holder: Mapping[str, Any]) -> Lease:
+    def take(
+        cls, folder: Path, resource: str, holder: Mapping[str, Any], *, also: Sequence[str] = ()
+    ) -> Lease:
         """Take it, or say who has it.
 
         Args:
             folder: as :func:`lease_folder` gives it.
             resource: canonical address.
             holder: what others are told of us.
+            also: other names of the same instrument, which are taken with it.
 
         Raises:
             LeaseError: somebody else holds it (``holder`` says who), or the file cannot be written.
         """
-        path = folder / f"{key_of(resource)}.lease"
+        lease = cls(resource, [])
+        try:
+            lease._lock(folder, resource, {"resource": resource, **holder})
+            for name in also:
+                lease._lock(folder, name, {"resource": name, **holder, "for": resource})
+        except BaseException:
+            lease.release()
+            raise
+        return lease
+
+    def _lock(self, folder: Path, name: str, facts: Mapping[str, Any]) -> None:
+        path = folder / f"{key_of(name)}.lease"
         try:
             descriptor = _open_shared(path)
         except OSError as exc:
-            raise LeaseError(f"{path}: {exc.strerror}", resource=resource) from exc
+            raise LeaseError(f"{path}: {exc.strerror}", resource=name) from exc
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
-            found = read_holder(folder, resource)
-            raise LeaseError(_held(resource, found), resource=resource, holder=found) from None
+            found = read_holder(folder, name)
+            raise LeaseError(
+                _held(self.resource, name, found), resource=name, holder=found
+            ) from None
         try:
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps({"resource": resource, **holder}).encode(), 0)
+            os.pwrite(descriptor, json.dumps(facts).encode(), 0)
         except OSError as exc:
             os.close(descriptor)
-            raise LeaseError(f"{path}: {exc.strerror}", resource=resource) from exc
-        return cls(resource, descriptor, path)
+            raise LeaseError(f"{path}: {exc.strerror}", resource=name) from exc
+        self._descriptors.append(descriptor)
 
     def release(self) -> None:
         """Give it back; callable twice."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        descriptors, self._descriptors = self._descriptors, []
+        for descriptor in reversed(descriptors):
             # The file stays: removing it would let two processes lock two files of one name.
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, 0)
@@ -159,7 +207,10 @@ def _open_shared(path: Path) -> int:
     return os.open(path, flags)
 
 
-def _held(resource: str, holder: Mapping[str, Any]) -> str:
+def _held(resource: str, name: str, holder: Mapping[str, Any]) -> str:
+    other = str(holder.get("for") or name)
+    if other != resource:
+        resource = f"{resource}, which is the instrument of {other},"
     if not holder:
         return f"{resource} is held by another process, which has not said who it is"
     return f"{resource} is held by {who(holder)} since {holder.get('since')}"
@@ -295,8 +346,8 @@ def records(folder: Path, kind: Kind) -> Iterator[dict[str, Any]]:
 
 
 def holders(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield what every holder of a lease says of itself."""
-    yield from _named(folder, "*.lease")
+    """Yield what every holder of a lease says of itself, once for each instrument."""
+    yield from (each for each in _named(folder, "*.lease") if "for" not in each)
 
 
 def _named(folder: Path, pattern: str) -> Iterator[dict[str, Any]]:

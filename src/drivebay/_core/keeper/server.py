@@ -28,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +45,7 @@ from drivebay._core.keeper.records import (
     Lease,
     lease_folder,
     note_takeover,
+    numeric_names,
     read_record,
     remove_leavings,
     remove_record,
@@ -145,21 +146,22 @@ class Keeper:
         return self.grant(resource)
 
     def _lease(self, resource: str, *, force: bool) -> Lease:
+        names = numeric_names(resource)
         try:
             with self._recovering:  # a lease that we hold for that is not somebody else's
-                return Lease.take(self.folder, resource, self._holder)
+                return Lease.take(self.folder, resource, self._holder, also=names)
         except LeaseError as exc:
-            if not force:
+            if not force or exc.holder.get("keeper") == os.getpid():
                 raise
-            self._take_over(resource, exc.holder)
-        return self._handed_over(resource)
+            self._take_over(exc.resource, exc.holder)
+        return self._handed_over(resource, names)
 
-    def _handed_over(self, resource: str) -> Lease:
+    def _handed_over(self, resource: str, names: Sequence[str]) -> Lease:
         """The lease that was just let go; somebody may use it for a moment to make it safe."""
         deadline = time.monotonic() + _HAND_OVER_S
         while True:
             try:
-                return Lease.take(self.folder, resource, self._holder)
+                return Lease.take(self.folder, resource, self._holder, also=names)
             except LeaseError:
                 if time.monotonic() > deadline:
                     raise
@@ -167,9 +169,10 @@ class Keeper:
 
     def _take_over(self, resource: str, holder: Mapping[str, Any]) -> None:
         """Ask the holder's keeper to make the instrument safe and let it go; end it if it hangs."""
-        note = {"resource": resource, "from": dict(holder), "by": dict(self._holder)}
+        theirs = str(holder.get("for") or resource)
+        note = {"resource": theirs, "from": dict(holder), "by": dict(self._holder)}
         try:
-            call_public(str(holder.get("socket")), "takeover", resource, self._holder)
+            call_public(str(holder.get("socket")), "takeover", theirs, self._holder)
         except KeeperSilentError as exc:
             _log.warning("%s: its keeper is ended: %s", resource, exc)
             self._note_takeover(note)  # before its client asks what became of it
