@@ -76,7 +76,7 @@ def open_on_bench(
     named = {"visa_library": visa_library, "baud_rate": baud_rate, "terminator": terminator}
     options: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
     bench = bench or bench_in_force()
-    entry = entry_of(bench, instrument)
+    entry = None if bench is None else bench.entry_of(instrument)
     if bench is None or entry is None:
         return open_link(instrument, timeout_s=timeout_s, force=force, **options)
     address = entry.resource
@@ -105,14 +105,6 @@ def bench_in_force() -> Bench | None:
         return None
     path = find_bench(drivebay_home())
     return None if path is None else load_bench(path)
-
-
-def entry_of(bench: Bench | None, instrument: str) -> BenchInstrument | None:
-    """What a bench says of an instrument, by its name or its address; None if it does not."""
-    if bench is None:
-        return None
-    alias = instrument if instrument in bench.instruments else bench.alias_of(instrument)
-    return bench.instruments[alias] if alias is not None else None
 
 
 class BenchLink(OwnedLink):
@@ -149,7 +141,7 @@ def _setup(link: Link, bench: Bench, entry: BenchInstrument) -> dict[str, Any]:
         text = f"{entry.alias} ({entry.resource}): {problem}"
         raise IdentityError(text, resource=entry.resource, idn=idn)
     metadata = _metadata(entry, idn)
-    return keeper_setup(metadata, parse_idn(idn).model if idn else "", bench_setup(bench, entry))
+    return keeper_setup(metadata, parse_idn(idn).model if idn else "", bench.setup_of(entry))
 
 
 def _metadata(entry: BenchInstrument, idn: str) -> PluginMetadata | None:
@@ -180,17 +172,3 @@ def _manifest(plugins: PluginManager, name: str) -> PluginMetadata:
     if info.status is PluginStatus.ERROR:
         raise ManifestError(info.diagnostics, plugin=info.metadata.name)
     return info.metadata
-
-
-def bench_setup(bench: Bench, entry: BenchInstrument) -> dict[str, Any]:
-    """What a bench adds to the manifest of an instrument."""
-    resources = {alias: each.resource for alias, each in bench.instruments.items()}
-    return {
-        "limits": dict(entry.limits),
-        "channels": {name: dict(each.limits) for name, each in entry.channels.items()},
-        "policy": entry.policy,
-        "ramp": entry.ramp,
-        "safe_state": entry.safe_state,
-        "order": [resources[alias] for alias in bench.safe_order],
-        "source": f"{bench.path} ({entry.alias})",
-    }

@@ -50,7 +50,6 @@ from drivebay._core.keeper import (
     open_link,
     open_session,
 )
-from drivebay._core.lending import bench_setup, entry_of
 from drivebay._core.links import Link, list_resources, parse_resource
 from drivebay._core.loader import Generation
 from drivebay._core.manager import (
@@ -343,7 +342,7 @@ class Bay:
 
     def _entry(self, instrument: str) -> BenchInstrument | None:
         """What the bench says of an instrument, by its name or its address."""
-        return entry_of(self.bench, instrument)
+        return None if self.bench is None else self.bench.entry_of(instrument)
 
     def _address(self, instrument: str) -> str:
         try:
@@ -358,7 +357,7 @@ class Bay:
         """What the bench adds to the manifest."""
         if entry is None or self.bench is None:
             return {}
-        return bench_setup(self.bench, entry)
+        return self.bench.setup_of(entry)
 
     # -- what plugins do ---------------------------------------------------------------------
 

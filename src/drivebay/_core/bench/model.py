@@ -169,6 +169,24 @@ class Bench:
             return None
         return next((a for a, each in self.instruments.items() if each.resource == wanted), None)
 
+    def entry_of(self, instrument: str) -> BenchInstrument | None:
+        """What the file says of an instrument, by its alias or its address; None if nothing."""
+        alias = instrument if instrument in self.instruments else self.alias_of(instrument)
+        return self.instruments[alias] if alias is not None else None
+
+    def setup_of(self, entry: BenchInstrument) -> dict[str, Any]:
+        """What the bench adds to the manifest of an instrument, as a session takes it."""
+        resources = {alias: each.resource for alias, each in self.instruments.items()}
+        return {
+            "limits": dict(entry.limits),
+            "channels": {name: dict(each.limits) for name, each in entry.channels.items()},
+            "policy": entry.policy,
+            "ramp": entry.ramp,
+            "safe_state": entry.safe_state,
+            "order": [resources[alias] for alias in self.safe_order],
+            "source": f"{self.path} ({entry.alias})",
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """As it would stand in a bench file: written as YAML, it loads as the same bench."""
         found: dict[str, Any] = {"bench": self.name} if self.name else {}

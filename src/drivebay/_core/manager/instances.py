@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from drivebay._core.contract import InstrumentDriver, ScpiDriver
-from drivebay._core.index import Record
+from drivebay._core.errors import IdentityError
+from drivebay._core.index import Record, parse_idn
 from drivebay._core.keeper import OwnedLink
 from drivebay._core.loader import Generation
+from drivebay._core.manager.state_file import drivebay_home
 from drivebay._core.manifest import PluginMetadata
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ class Instances:
                 return
             lacks: frozenset[str] = frozenset()
             if isinstance(driver, ScpiDriver):
-                _say_what_is_safe(driver, metadata)
+                _say_what_holds(driver, metadata)
             else:
                 lacks = self._lacks(key, driver, declared)
             self._note(key, id(driver), connected=True, lacks=lacks)
@@ -146,14 +148,37 @@ class Instances:
             manager.session_changed(key, connected=active, lacks=lacks)
 
 
-def _say_what_is_safe(driver: ScpiDriver, metadata: PluginMetadata) -> None:
-    """Its keeper switches off what this program leaves on, as the manifest declares."""
-    link = driver.link
-    if isinstance(link, OwnedLink):  # a lent one was told of by whoever lent it
-        # Imported here: who only asks which plugins there are needs no sessions.
-        from drivebay._core.session import keeper_setup
+def _say_what_holds(driver: ScpiDriver, metadata: PluginMetadata) -> None:
+    """Its keeper holds the bench's limits, and switches off what this program leaves on.
 
-        link.session.configure(**keeper_setup(metadata, "", {}))
+    Raises:
+        BenchError: every problem of the bench file.
+        IdentityError: another instrument answers than the bench pins; it is let go.
+    """
+    link = driver.link
+    if not isinstance(link, OwnedLink):  # a lent one was told of by whoever lent it
+        return
+    # Imported here: who only asks which plugins there are needs no sessions.
+    from drivebay._core.bench import find_bench, identity_problem, load_bench
+    from drivebay._core.session import keeper_setup
+
+    try:
+        path = find_bench(drivebay_home())
+        bench = None if path is None else load_bench(path)
+        entry = None if bench is None else bench.entry_of(link.resource)
+        if bench is None or entry is None:
+            link.session.configure(**keeper_setup(metadata, "", {}))
+            return
+        idn = link.query("*IDN?").strip()
+        problem = identity_problem(entry.identity, idn)
+        if problem is not None:
+            text = f"{entry.alias} ({entry.resource}): {problem}"
+            raise IdentityError(text, resource=entry.resource, idn=idn)
+        setup = bench.setup_of(entry)
+        link.session.configure(**keeper_setup(metadata, parse_idn(idn).model, setup))
+    except BaseException:
+        driver.disconnect()
+        raise
 
 
 def _noting(
