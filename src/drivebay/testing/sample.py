@@ -20,7 +20,7 @@ _SMALL: Final = {"V": 0.1, "A": 1e-3, "W": 1e-3, "Hz": 1e3, "s": 0.01}
 
 
 def smallest(spec: MethodSpec, ranges: Ranges) -> dict[str, Any]:
-    """Parameters of a short measurement near zero: those that have no default.
+    """Parameters of a short measurement near zero: those without default, and the example's.
 
     Args:
         spec: the method.
@@ -30,7 +30,8 @@ def smallest(spec: MethodSpec, ranges: Ranges) -> dict[str, Any]:
     >>> smallest(STANDARD["iv_sweep"], {"voltage_v": [-210, 210], "current_a": [-1.05, 1.05]})
     {'start_v': 0.0, 'stop_v': 0.1, 'points': 3, 'compliance_a': 0.001}
     """
-    return {each.name: _value(each, ranges) for each in fields(spec) if each.required}
+    needed = {each.name: _value(each, ranges) for each in fields(spec) if each.required}
+    return {**needed, **_possible(spec, ranges)}
 
 
 def longest(spec: MethodSpec | None, small: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -68,6 +69,17 @@ def beyond(spec: MethodSpec, small: Mapping[str, Any], ranges: Ranges) -> list[d
     return found
 
 
+def _possible(spec: MethodSpec, ranges: Ranges) -> dict[str, Any]:
+    """The method's own example, each number as near as the instrument gets to it."""
+    known = {each.name: each for each in fields(spec)}
+    found: dict[str, Any] = {}
+    for name, wanted in spec.example.items():
+        field = known[name]
+        span = ranges.get(field.limit) if field.limit else None
+        found[name] = _within(wanted, field.bounds, span) if field.kind == "float" else wanted
+    return found
+
+
 def _value(field: Field, ranges: Ranges) -> Any:
     if field.kind == "int":
         return int(_within(_FEW, field.bounds, None))
@@ -80,7 +92,7 @@ def _value(field: Field, ranges: Ranges) -> Any:
     if field.kind == "text":
         return ""
     # A start at zero, and everything else a small step away from it.
-    wanted = 0.0 if field.name.startswith("start") else _SMALL.get(field.unit, 1.0)
+    wanted = 0.0 if "start" in field.name else _SMALL.get(field.unit, 1.0)
     return float(_within(wanted, field.bounds, ranges.get(field.limit) if field.limit else None))
 
 

@@ -10,7 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from drivebay._core.methods.bias import IV_MONITOR, SPOT, IVMonitor, Spot
 from drivebay._core.methods.check import validate
+from drivebay._core.methods.impedance import (
+    CF_SWEEP,
+    CV_MEASUREMENT,
+    TECHNIQUES,
+    CFSweep,
+    CVMeasurement,
+)
+from drivebay._core.methods.meter import (
+    DC_CURRENT,
+    DC_VOLTAGE,
+    RESISTANCE,
+    DCCurrent,
+    DCVoltage,
+    Resistance,
+)
 from drivebay._core.methods.page import CODES, reference_page
 from drivebay._core.methods.quantity import UNITS, parse_quantity
 from drivebay._core.methods.spec import (
@@ -22,19 +38,53 @@ from drivebay._core.methods.spec import (
     quantity,
     signature_text,
 )
-from drivebay._core.methods.sweep import IV_SWEEP, IVSweep
+from drivebay._core.methods.sweep import IV_SWEEP, VI_SWEEP, IVSweep, VISweep
+from drivebay._core.methods.transistor import (
+    OUTPUT_CURVE,
+    TRANSFER_CURVE,
+    OutputCurve,
+    TransferCurve,
+)
 
-STANDARD: Mapping[str, MethodSpec] = MappingProxyType({IV_SWEEP.name: IV_SWEEP})
+STANDARD: Mapping[str, MethodSpec] = MappingProxyType(
+    {
+        spec.name: spec
+        for spec in (
+            IV_SWEEP,
+            VI_SWEEP,
+            SPOT,
+            IV_MONITOR,
+            TRANSFER_CURVE,
+            OUTPUT_CURVE,
+            CV_MEASUREMENT,
+            CF_SWEEP,
+            DC_VOLTAGE,
+            DC_CURRENT,
+            RESISTANCE,
+        )
+    }
+)
 """Every standard method by name."""
 
 __all__ = [
     "CODES",
     "STANDARD",
+    "TECHNIQUES",
     "UNITS",
+    "CFSweep",
+    "CVMeasurement",
     "Column",
+    "DCCurrent",
+    "DCVoltage",
     "Field",
+    "IVMonitor",
     "IVSweep",
     "MethodSpec",
+    "OutputCurve",
+    "Resistance",
+    "Spot",
+    "TransferCurve",
+    "VISweep",
     "fields",
     "parameter_schema",
     "parse_quantity",

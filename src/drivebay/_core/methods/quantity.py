@@ -11,7 +11,7 @@ import re
 
 from drivebay._core.errors import Diagnostic, ParameterError
 
-UNITS = ("V", "A", "s", "Hz", "ohm", "F", "K", "W")
+UNITS = ("V", "A", "s", "Hz", "ohm", "F", "S", "H", "K", "W", "V/s")
 """SI units a parameter may have; an empty unit means a plain number."""
 
 # The micro sign U+00B5 and the Greek mu U+03BC look alike, and keyboards differ in which they give.

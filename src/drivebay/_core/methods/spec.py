@@ -53,6 +53,8 @@ class MethodSpec(msgspec.Struct, frozen=True):
         parameters: msgspec Struct of the parameters; None takes any parameters unchecked.
         columns: columns every chunk has; None means that the driver gives what it likes.
         help: one paragraph for the docs.
+        example: parameters of a short, harmless measurement, as far as it is not plain from what
+            is required; what tries a driver without knowing its device starts from them.
     """
 
     name: str
@@ -60,6 +62,7 @@ class MethodSpec(msgspec.Struct, frozen=True):
     parameters: type[msgspec.Struct] | None = None
     columns: tuple[Column, ...] | None = None
     help: str = ""
+    example: dict[str, Any] = {}
 
 
 class Field(msgspec.Struct, frozen=True):
