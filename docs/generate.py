@@ -29,6 +29,10 @@ DRIVER_CODES = {
     "M102": ("`@driver_plugin` and `plugin.yaml` disagree", "keep what is said once"),
     "M103": ("no `safe_state`", "declare what switches the output off"),
     "M104": ("no `manufacturer`, so any maker's instrument of that model fits", "name it"),
+    "M105": (
+        "`cv_measurement` without a `technique`",
+        "say it under `methods`: `ac` or `quasi_static`",
+    ),
     "D006": ("a Python file that looks like a driver does not parse", "correct it at that line"),
     "D013": ("a chunk has a column the method does not declare", "declare it, or rename it"),
     "D017": (

@@ -476,4 +476,13 @@ def ranges_for(metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
     if not matching:
         return None
     limits = max(matching, key=lambda pair: pair[0])[1]
-    return {**limits, "source": f"{metadata.name} {metadata.version}, model {wanted.upper()}"}
+    techniques = {
+        name: method["technique"]
+        for name, method in metadata.methods.items()
+        if isinstance(method, Mapping) and "technique" in method
+    }
+    return {
+        **limits,
+        **({"techniques": techniques} if techniques else {}),
+        "source": f"{metadata.name} {metadata.version}, model {wanted.upper()}",
+    }

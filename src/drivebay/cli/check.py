@@ -143,6 +143,10 @@ def _advice(info: PluginInfo) -> Iterator[Diagnostic]:
     if not metadata.manufacturer:
         text = "has no manufacturer: any maker's instrument with such a model number would match"
         yield _warning("M104", info, text)
+    named = metadata.methods.get("cv_measurement") or {}
+    if "cv_measurement" in metadata.supported_methods and "technique" not in named:
+        text = "claims cv_measurement and does not say its technique: ac or quasi_static"
+        yield _warning("M105", info, text)
 
 
 def tell(result: Checked) -> None:

@@ -205,7 +205,12 @@ def _limits_text(ranges: Mapping[str, Any]) -> str:
         " with ".join(f"{name} to {value:.10g}" for name, value in region.items())
         for region in ranges.get("regions") or ()
     ]
-    return ", ".join(pairs) + (f"; {' or '.join(regions)}" if regions else "")
+    steps = [f"{name} {step:.4g}" for name, step in (ranges.get("resolution") or {}).items()]
+    return (
+        ", ".join(pairs)
+        + (f"; {' or '.join(regions)}" if regions else "")
+        + (f"; resolution {', '.join(steps)}" if steps else "")
+    )
 
 
 def _show_fact(key: str, value: Any) -> None:

@@ -208,8 +208,10 @@ _TABLE = (
         shape=shapes.check_ranges,
         schema=shapes.RANGES_SCHEMA,
         doc="What each model can source and measure: model or wildcard, then quantity to "
-        "`[lowest, highest]` in SI units, and `regions` with the limits that hold together.",
-        example='{"2400": {voltage_v: [-210, 210], current_a: [-1.05, 1.05]}}',
+        "`[lowest, highest]` in SI units, `regions` with the limits that hold together, and "
+        "`resolution` with the smallest step of a quantity.",
+        example='{"2400": {voltage_v: [-210, 210], current_a: [-1.05, 1.05], '
+        "resolution: {current_a: 1.0e-11}}}",
     ),
     Field(
         "requires_platform",
@@ -290,7 +292,8 @@ _TABLE = (
         schema=shapes.METHODS_SCHEMA,
         doc="Methods of the driver's own: name to `title`, `parameters` (JSON Schema) and "
         "`columns` (`name`, `unit`, `kind`, `help`). Without an entry here a method that is not "
-        "a standard one takes any parameters.",
+        "a standard one takes any parameters. Of `cv_measurement` it says the `technique`: `ac` "
+        "or `quasi_static`.",
         example="{burn_in: {parameters: {type: object}, columns: [{name: time_s, unit: s}]}}",
     ),
     Field("license", "text", doc="Licence of the plugin (SPDX).", example="MIT"),
@@ -326,6 +329,8 @@ def check_fields(
     values, extensions = check_keys(raw, FIELDS, problems, required)
     if not problems and values.get("max_platform_version"):
         _check_range(values, problems)
+    if not problems and values.get("methods"):
+        shapes.check_technique(values["methods"], values.get("ranges") or {}, problems)
     return values, extensions
 
 

@@ -82,6 +82,14 @@ CODES = {
         "a JSON Schema keyword that is not known (warning)",
         "use the keyword it names, or begin it with `x-`; it is ignored",
     ),
+    "M046": (
+        "a technique that is not known, or of another method than `cv_measurement`",
+        "`ac` for an LCR meter, `quasi_static` for a source-measure unit",
+    ),
+    "M047": (
+        "technique `ac` on an instrument without a range `frequency_hz`",
+        "`quasi_static`, or the frequencies of every model",
+    ),
     "D001": (
         "`driver_class` is not a class path",
         "`module.Class`, `package.module.Class` or `module:Outer.Inner`",
@@ -160,7 +168,9 @@ def _ranges() -> str:
 
 Quantities of `ranges` and of `dialect` levels, in the unit of their suffix: {quantities}.
 A region of `regions` gives the largest magnitudes of `voltage_v` and `current_a` that hold
-together; the model works in any one of its regions.
+together; the model works in any one of its regions. `resolution` gives, for a quantity, the
+smallest step that the model tells apart in its best range; no parameter is held against it,
+questions about what can measure something are.
 
 A `config_schema` and the `parameters` of a method are JSON Schema 2020-12 with these keywords:
 {keywords}. Any other is ignored with a warning, and one that begins with `x-` without. `$ref` takes

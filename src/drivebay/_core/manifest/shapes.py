@@ -29,6 +29,7 @@ QUANTITIES = (
     "impedance_ohm",
     "charge_c",
     "frequency_hz",
+    "ac_level_v",
     "temperature_k",
     "time_s",
     "delay_s",
@@ -47,6 +48,8 @@ MAX_DEADLINE_S = 60.0
 MAX_COMMANDS = 100
 MAX_COMMAND_TEXT = 256
 COLUMN_KINDS = ("float", "int", "bool")
+TECHNIQUES = ("ac", "quasi_static")
+"""As :mod:`drivebay._core.methods` has them; to import those costs more than to read a manifest."""
 
 _SPAN: dict[str, Any] = {
     "type": "array",
@@ -66,6 +69,11 @@ RANGES_SCHEMA: dict[str, Any] = {
                     "required": list(REGION_QUANTITIES),
                     "propertyNames": {"enum": list(QUANTITIES)},
                 },
+            },
+            "resolution": {
+                "type": "object",
+                "propertyNames": {"enum": list(QUANTITIES)},
+                "additionalProperties": {"type": ["number", "string"]},
             },
         },
         "additionalProperties": False,
@@ -135,6 +143,7 @@ METHODS_SCHEMA: dict[str, Any] = {
         "type": "object",
         "properties": {
             "title": {"type": "string"},
+            "technique": {"enum": list(TECHNIQUES)},
             "parameters": {"type": ["object", "null"]},
             "columns": {
                 "type": ["array", "null"],
@@ -170,10 +179,8 @@ def check_ranges(value: dict[str, Any], problems: list[Problem]) -> dict[str, An
             problems.append(Problem("M006", message, where))
             continue
         result[str(model)] = {
-            quantity: _regions(pair, (*where, quantity), problems)
-            if quantity == "regions"
-            else _limits(quantity, pair, (*where, quantity), problems)
-            for quantity, pair in limits.items()
+            key: _PARTS.get(key, _limits)(key, given, (*where, key), problems)
+            for key, given in limits.items()
         }
     return result
 
@@ -195,7 +202,25 @@ def _limits(quantity: str, pair: Any, where: Where, problems: list[Problem]) -> 
     return [low, high]
 
 
-def _regions(value: Any, where: Where, problems: list[Problem]) -> list[dict[str, float]]:
+def _resolution(_: str, value: Any, where: Where, problems: list[Problem]) -> dict[str, float]:
+    """The smallest step of each quantity that the model tells apart, in its best range."""
+    if not isinstance(value, dict):
+        message = f"resolution must map quantities to a smallest step, found {kind_of(value)}"
+        problems.append(Problem("M036", message, where))
+        return {}
+    result: dict[str, float] = {}
+    for quantity, step in value.items():
+        if not known_quantity(quantity, (*where, quantity), problems):
+            continue
+        number = finite(step, f"resolution of {quantity}", (*where, quantity), problems)
+        if number is not None and number <= 0:
+            message = f"resolution of {quantity} must be above 0, found {number:g}"
+            problems.append(Problem("M036", message, (*where, quantity)))
+        result[quantity] = number or 0.0
+    return result
+
+
+def _regions(_: str, value: Any, where: Where, problems: list[Problem]) -> list[dict[str, float]]:
     if not isinstance(value, list):
         message = f"regions must be a list of mappings, found {kind_of(value)}"
         problems.append(Problem("M036", message, where))
@@ -221,6 +246,10 @@ def _regions(value: Any, where: Where, problems: list[Problem]) -> list[dict[str
             checked[quantity] = 0.0 if number is None else number
         result.append(checked)
     return result
+
+
+_PARTS = {"regions": _regions, "resolution": _resolution}
+"""What the ranges of a model hold beside a span for each quantity."""
 
 
 def known_quantity(quantity: object, where: Where, problems: list[Problem]) -> bool:
@@ -391,7 +420,9 @@ def check_methods(value: dict[str, Any], problems: list[Problem]) -> dict[str, A
             message = f"method {clip(str(name))} must be a mapping, found {kind_of(method)}"
             problems.append(Problem("M006", message, where))
             continue
-        only_keys(method, ("title", "parameters", "columns"), where, problems)
+        only_keys(method, ("title", "technique", "parameters", "columns"), where, problems)
+        if "technique" in method:
+            _technique(name, method["technique"], (*where, "technique"), problems)
         if not isinstance(method.get("title", ""), str):
             problems.append(Problem("M006", "title must be text", (*where, "title")))
         parameters = method.get("parameters")
@@ -403,6 +434,32 @@ def check_methods(value: dict[str, Any], problems: list[Problem]) -> dict[str, A
         if (columns := method.get("columns")) is not None:
             _columns(columns, (*where, "columns"), problems)
     return value
+
+
+def _technique(method: str, value: Any, where: Where, problems: list[Problem]) -> None:
+    if method != "cv_measurement":
+        message = f"technique belongs to cv_measurement, not to {clip(str(method))}"
+        problems.append(Problem("M046", message, where))
+    elif value not in TECHNIQUES:
+        hint = nearest(str(value)[:60], TECHNIQUES) or f" (known: {', '.join(TECHNIQUES)})"
+        message = f"unknown technique {clip(str(value))}{hint}"
+        problems.append(Problem("M046", message, where))
+
+
+def check_technique(
+    methods: Mapping[str, Any], ranges: Mapping[str, Any], problems: list[Problem]
+) -> None:
+    """Hold the technique against the ranges: what has no frequency measures nothing by `ac`."""
+    technique = methods.get("cv_measurement", {}).get("technique")
+    deaf = [model for model, limits in ranges.items() if "frequency_hz" not in limits]
+    if technique != "ac" or (ranges and not deaf):
+        return
+    which = f"model {', '.join(deaf)}" if deaf else "the instrument"
+    message = (
+        f"technique 'ac' needs an alternating voltage, and {which} has no range frequency_hz; "
+        "a source-measure unit measures a capacitance by 'quasi_static'"
+    )
+    problems.append(Problem("M047", message, ("methods", "cv_measurement", "technique")))
 
 
 def _columns(value: Any, where: Where, problems: list[Problem]) -> None:
