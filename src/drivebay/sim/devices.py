@@ -30,6 +30,10 @@ class Device(ABC):
         """The voltage at a current; infinite where no voltage drives that current."""
 
     @abstractmethod
+    def conductance_s(self, voltage_v: float) -> float:
+        """The derivative of the current by the voltage; infinite where the law has no bound."""
+
+    @abstractmethod
     def with_leads(self, lead_ohm: float) -> Device:
         """The device behind leads of that resistance together, as two-wire sensing sees it."""
 
@@ -68,6 +72,10 @@ class Resistor(Device):
         """The voltage at a current."""
         return current_a * self.ohm
 
+    def conductance_s(self, voltage_v: float) -> float:
+        """The same at every voltage."""
+        return 1.0 / self.ohm if self.ohm else math.inf
+
     def with_leads(self, lead_ohm: float) -> Resistor:
         """A resistor with the leads added."""
         return Resistor(self.ohm + lead_ohm)
@@ -84,6 +92,10 @@ class OpenCircuit(Device):
     def voltage_v(self, current_a: float) -> float:
         """Infinite, with the sign of the current."""
         return math.copysign(math.inf, current_a) if current_a else 0.0
+
+    def conductance_s(self, voltage_v: float) -> float:
+        """Zero."""
+        return 0.0
 
     def with_leads(self, lead_ohm: float) -> OpenCircuit:
         """Itself."""
@@ -179,6 +191,15 @@ class Diode(Device):
         leak = sat * share
         lambert = lambert_w_of_exp
         return [gain * lambert(offset + slope * v) + v * conductance - leak for v in voltages_v]
+
+    def conductance_s(self, voltage_v: float) -> float:
+        """Junction and shunt, in series with the series resistance."""
+        a, sat, rs, rsh = self._law()
+        exponent = (voltage_v - self.current_a(voltage_v) * rs) / a
+        if exponent > _LARGEST_EXPONENT:
+            return 1.0 / rs if rs else math.inf
+        junction_s = sat / a * math.exp(exponent) + 1.0 / rsh
+        return junction_s / (1.0 + junction_s * rs)
 
     def voltage_v(self, current_a: float) -> float:
         """The voltage at a current; minus infinity below -Is if there is no shunt."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 import threading
 import traceback
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from drivebay.sim.eventlog import EventLog
-from drivebay.sim.status import Status
-from drivebay.sim.syntax import Command, CommandTree, ScpiError, Unit
+from drivebay.sim.status import MESSAGES, Status
+from drivebay.sim.syntax import Command, CommandTree, Framer, ScpiError, Unit
 
 _CACHED_MESSAGES = 512
 
@@ -45,12 +46,20 @@ class Exchange:
 class ScpiInstrument:
     """A simulated instrument without commands; models derive from it.
 
+    What a model gives: a command tree, ``identity``, and where it has any of it ``reset``,
+    ``busy``, ``abort``, ``present``, ``close``.
+
     Attributes:
+        identity: its answer to ``*IDN?``.
+        error_texts: what its manual calls its error numbers, beside those of SCPI.
         status: registers and error queue.
         log: the event log.
         obeys_only_abort_while_busy: True: while busy, only ``urgent`` commands are executed.
         counters: messages, units, answers and their bytes, since the start.
     """
+
+    identity: str = ""
+    error_texts: Mapping[int, str] = {}
 
     def __init__(self, tree: CommandTree, log: EventLog, obeys_only_abort_while_busy: bool) -> None:
         self.status = Status()
@@ -157,6 +166,23 @@ class ScpiInstrument:
     def abort(self) -> None:
         """Ends the running operation; there is none here."""
 
+    def reset(self) -> None:
+        """``*RST``: idle, outputs off, defaults; what the present command overtook is cancelled."""
+        self.cancel_pending()
+        self.abort()
+
+    def present(self) -> None:
+        """Tells the circuit what the terminals are now; called after every command."""
+
+    def framer(self) -> Framer:
+        """What cuts a client's bytes into messages."""
+        return Framer()
+
+    def error_entry(self, number: int) -> str:
+        """An entry of the error queue as the instrument answers it; 0 is the empty queue."""
+        text = self.error_texts.get(number) or MESSAGES.get(number, "Device-specific error")
+        return f'{number:d},"{text}"'
+
     def device_clear(self) -> None:
         """What DCL, SDC or a USBTMC clear does: idle at once, buffers empty, settings untouched.
 
@@ -177,6 +203,10 @@ class ScpiInstrument:
         """
         with self.lock:
             self.error(-410)
+
+    def overrun(self) -> None:
+        """A message was too long and is lost: error -363. The caller holds the lock."""
+        self.error(-363)
 
     def error(self, number: int) -> None:
         """Queues an error and logs it."""
@@ -215,6 +245,7 @@ class ScpiInstrument:
             self.log.add("internal_error", traceback=traceback.format_exc())
         finally:
             self._exchange = None
+            self.present()
         exchange.open_units -= 1
         if exchange.open_units == 0 and exchange.answers:
             self._answer(exchange)

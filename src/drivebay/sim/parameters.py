@@ -200,6 +200,14 @@ def singles(values: Iterable[float], little_endian: bool) -> bytes:
     return packed.tobytes()
 
 
+def doubles(values: Iterable[float], little_endian: bool) -> bytes:
+    """IEEE 754 double precision numbers."""
+    packed = array("d", values)
+    if little_endian != (sys.byteorder == "little"):
+        packed.byteswap()
+    return packed.tobytes()
+
+
 def readings_text(values: Sequence[float]) -> str:
     """Readings as the 2400 sends them: signed, seven digits, an exponent.
 

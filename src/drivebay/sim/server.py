@@ -17,7 +17,6 @@ from typing import Self
 
 from drivebay.sim.eventlog import EventLog
 from drivebay.sim.instrument import ScpiInstrument
-from drivebay.sim.syntax import Framer
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -177,7 +176,7 @@ class ScpiServer:
         thread.start()
 
     def _serve(self, connection: Connection) -> None:
-        framer = Framer()
+        framer = self.instrument.framer()
         overruns = 0
         while data := _received(connection.peer):
             for message in framer.feed(data):
@@ -185,7 +184,7 @@ class ScpiServer:
             if framer.overruns > overruns:
                 overruns = framer.overruns
                 with self.instrument.lock:
-                    self.instrument.error(-363)
+                    self.instrument.overrun()
         with self._guard:
             self._connections.pop(connection, None)
         self.log.add("connection_closed", client=connection.name)

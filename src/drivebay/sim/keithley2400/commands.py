@@ -10,9 +10,7 @@ check, 2430 pulse mode.
 
 from __future__ import annotations
 
-from drivebay.sim.keithley2400 import handlers as h
-from drivebay.sim.keithley2400 import sensing, sourcing
-from drivebay.sim.keithley2400.factories import (
+from drivebay.sim.declaring import (
     action,
     choose,
     measure_number,
@@ -21,6 +19,8 @@ from drivebay.sim.keithley2400.factories import (
     store,
     toggle,
 )
+from drivebay.sim.keithley2400 import handlers as h
+from drivebay.sim.keithley2400 import sensing, sourcing
 from drivebay.sim.keithley2400.settings import MAX_READINGS
 from drivebay.sim.syntax import Command, CommandTree
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from drivebay.sim.keithley2400.factories import limit_named, none, only
+from drivebay.sim.declaring import limit_named, none, only
 from drivebay.sim.keithley2400.functions import Query, Write, sense_of
 from drivebay.sim.keithley2400.sensing import functions
 from drivebay.sim.keithley2400.settings import ELEMENTS, MAX_READINGS, defaults

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
+from drivebay.sim.circuit import OPEN, Port
 from drivebay.sim.devices import Device, Diode
 from drivebay.sim.eventlog import EventLog
 from drivebay.sim.instrument import ScpiInstrument
@@ -36,6 +38,10 @@ from drivebay.sim.keithley2400.settings import MAX_READINGS, DataFormat, Setting
 from drivebay.sim.keithley2400.trace import TraceBuffer
 from drivebay.sim.parameters import indefinite_block, readings_text, singles
 from drivebay.sim.syntax import ScpiError
+from drivebay.sim.triggering import Clock, Run, TriggerModel
+
+if TYPE_CHECKING:
+    from drivebay.sim.registry import Options
 
 # Measurement register bits (section 15, "Measurement event register").
 READING_AVAILABLE, READING_OVERFLOW, BUFFER_AVAILABLE, BUFFER_FULL = 64, 128, 256, 512
@@ -68,11 +74,11 @@ class Keithley2400(ScpiInstrument):
     line_frequency_hz: float
     line_frequency_auto: bool
     beeper: bool
-    clock: triggering.Clock
+    clock: Clock
     time_zero_s: float
     memories: dict[int, Settings]
     meter: Meter
-    trigger: triggering.TriggerModel
+    trigger: TriggerModel
 
     def __init__(
         self,
@@ -93,7 +99,7 @@ class Keithley2400(ScpiInstrument):
 
         Args:
             model: "2400", "2401", "2410", "2420", "2425", "2430" (DC mode) or "2440".
-            device: what is connected; a diode if not given.
+            device: what is connected, a device or a port of a circuit; a diode if not given.
             time_scale: real seconds that one simulated second of a reading takes; 0 for benchmarks.
             line_frequency_hz: 50 or 60; one power line cycle is its inverse.
             seed: of the noise; the same commands then give the same readings.
@@ -130,7 +136,7 @@ class Keithley2400(ScpiInstrument):
         self.output_on = False
         self.readings = Readings()
         self.trace = TraceBuffer()
-        self.clock = triggering.Clock(time_scale)
+        self.clock = Clock(time_scale)
         self.time_zero_s = 0.0
         self.beeper = True
         self.readings_taken = 0
@@ -142,7 +148,7 @@ class Keithley2400(ScpiInstrument):
             lead_ohm=lead_resistance_ohm,
             noise=noise,
         )
-        self.trigger = triggering.TriggerModel(
+        self.trigger = TriggerModel(
             self.lock, self.clock, self._take, self._finished, self.flush_clients
         )
         self._levels: list[float] = [0.0]
@@ -166,6 +172,13 @@ class Keithley2400(ScpiInstrument):
                 return 0.0, 0.0
             volts, amps, _ = self.meter.operating_point(self.settings, self.meter.settled_level)
             return volts, amps
+
+    def present(self) -> None:
+        """Shows a circuit, if it is in one, what its terminals are now."""
+        port = self.meter.device
+        if isinstance(port, Port):
+            level = self.meter.settled_level
+            port.present(self.meter.boundary(self.settings, level) if self.output_on else OPEN)
 
     def in_compliance(self) -> bool:
         """True if the output is on and limited."""
@@ -236,7 +249,7 @@ class Keithley2400(ScpiInstrument):
         pass_s = per_pass * cycle.total_s
         if s.arm_source == "TIM":
             pass_s = max(pass_s, s.arm_timer_s)
-        run = triggering.Run(per_pass, s.arm_count * per_pass, cycle.total_s, pass_s)
+        run = Run(per_pass, s.arm_count * per_pass, cycle.total_s, pass_s)
         waits_for = "" if s.arm_source in {"IMM", "TIM"} else "arm"
         if not waits_for and s.trigger_source != "IMM":
             waits_for = "trigger"
@@ -300,7 +313,7 @@ class Keithley2400(ScpiInstrument):
             return source.points[first:] + source.points[:first]
         return sweep_levels(s, source)
 
-    def _announce(self, run: triggering.Run, waits_for: str) -> None:
+    def _announce(self, run: Run, waits_for: str) -> None:
         bits = {"arm": triggering.WAITING_FOR_ARM, "trigger": triggering.WAITING_FOR_TRIGGER}
         self.status.operation.set_condition(bits.get(waits_for) or self._running_bits())
         points = -1 if math.isinf(run.total) else int(run.total)
@@ -310,7 +323,7 @@ class Keithley2400(ScpiInstrument):
     def _running_bits(self) -> int:
         return 0 if self.source.mode == "FIX" else triggering.SWEEPING
 
-    def _take(self, run: triggering.Run, first: int, stop: int) -> None:
+    def _take(self, run: Run, first: int, stop: int) -> None:
         """Takes the readings [first, stop) of a run; a pass starts the levels again."""
         levels, per_pass = self._levels, run.per_pass
         if len(levels) == 1:
@@ -347,7 +360,7 @@ class Keithley2400(ScpiInstrument):
         register.pulse(bits)
         register.condition = bits
 
-    def _finished(self, run: triggering.Run, aborted: bool) -> None:
+    def _finished(self, run: Run, aborted: bool) -> None:
         self.status.operation.set_condition(triggering.IDLE)
         if run.done and self.source.mode != "FIX":
             level = self._levels[(run.done - 1) % run.per_pass % len(self._levels)]
@@ -356,6 +369,7 @@ class Keithley2400(ScpiInstrument):
             self.log.add("sweep_end", taken=run.done, aborted=aborted)
         if self.settings.auto_clear:
             self.set_output(False, "auto clear")
+        self.present()
         self.became_idle()
 
 
@@ -374,3 +388,18 @@ def sweep_levels(s: Settings, source: Source) -> list[float]:
         levels = [start * math.exp(ratio * k) for k in range(points)]
     levels[-1] = stop
     return levels[::-1] if s.direction == "DOWN" else levels
+
+
+def simulated(ports: Mapping[str, Port], options: Options) -> Keithley2400:
+    """A 2400 on a port of a circuit, for the registry."""
+    return Keithley2400(
+        options.model or "2400",
+        ports["smu"],
+        time_scale=options.time_scale,
+        line_frequency_hz=options.line_frequency_hz,
+        seed=options.seed,
+        noise=options.noise,
+        serial_number=options.serial_number,
+        obeys_only_abort_while_busy=options.obeys_only_abort_while_busy,
+        log=options.log,
+    )

@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from drivebay.sim.circuit import Boundary, Port, amps, volts
 from drivebay.sim.devices import Device
 from drivebay.sim.keithley2400.models import Model
 from drivebay.sim.keithley2400.settings import Settings
@@ -156,10 +157,23 @@ class Meter:
         if "RES" in s.functions and s.ohm_mode == "AUTO":
             return self._measure_auto_ohms(s, len(levels))
         limit, bit = self.limit(s)
-        sources_volts = s.function == "VOLT"
         driven = self._settle(levels, timing)
-        volts, amps, flags = self._solve(sources_volts, driven, self.connected(s), limit, bit)
-        return self._read(s, levels, volts, amps, flags)
+        if isinstance(self.device, Port):
+            # Others may be on the same nodes, and what is connected may take its time.
+            boundaries = [self.boundary(s, level) for level in driven]
+            points = self.device.sweep(boundaries, timing.before_s, timing.integration_s)
+            seen_v, seen_a, limited = zip(*points, strict=True)
+            flags = [bit if each else 0 for each in limited]
+            return self._read(s, levels, list(seen_v), list(seen_a), flags)
+        there_v, there_a, flags = self._solve(
+            s.function == "VOLT", driven, self.connected(s), limit, bit
+        )
+        return self._read(s, levels, there_v, there_a, flags)
+
+    def boundary(self, s: Settings, level: float) -> Boundary:
+        """What the terminals are to a circuit at a level."""
+        source = volts if s.function == "VOLT" else amps
+        return source(level, self.limit(s)[0], remote=s.four_wire)
 
     def _settle(self, levels: list[float], timing: Timing) -> list[float]:
         """The mean level while each cycle integrates, short of what has not settled by then."""

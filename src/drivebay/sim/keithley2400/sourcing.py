@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from drivebay.sim.keithley2400.factories import limit_named, only
+from drivebay.sim.declaring import limit_named, only
 from drivebay.sim.keithley2400.functions import (
     UNIT,
     Query,

@@ -1,7 +1,6 @@
-"""The trigger model: idle, waiting for arm or trigger, or taking readings at their due times.
+"""The timing of the 2400: what a source-delay-measure cycle takes, and its status bits.
 
-Promises: readings are taken no earlier than their integration would end; an abort is obeyed at
-once, from any thread, and leaves the readings that were complete. Never measures: the meter does.
+Never waits: the trigger model of ``drivebay.sim.triggering`` does.
 
 From the 2400 Series User's Manual, section 11, "Remote operation" (trigger model, counters, delays)
 and section 6, "Source-delay-measure cycle" (trigger latency, auto delay). Simplified: a reading
@@ -10,39 +9,13 @@ integrates once for all measured functions, and autozero costs no time.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from drivebay.sim.keithley2400.settings import Settings
 
 TRIGGER_LATENCY_S = 100e-6
 AUTO_DELAY_S = 1e-3
-_BATCH_S = 2e-3
 SWEEPING, WAITING_FOR_TRIGGER, WAITING_FOR_ARM, IDLE = 8, 32, 64, 1024
-
-
-class Clock:
-    """The instrument's time: the monotonic clock, but readings may take scaled time.
-
-    Attributes:
-        scale: real seconds a simulated second of a reading takes; 0 for none at all.
-    """
-
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
-        self._real_s = time.monotonic()
-        self._simulated_s = 0.0
-
-    def now_s(self) -> float:
-        """Simulated seconds since the start, while idle."""
-        return self._simulated_s + time.monotonic() - self._real_s
-
-    def set_s(self, simulated_s: float) -> None:
-        """It is now that time."""
-        self._real_s = time.monotonic()
-        self._simulated_s = simulated_s
 
 
 @dataclass(slots=True)
@@ -64,169 +37,3 @@ def cycle_of(s: Settings, line_frequency_hz: float) -> Cycle:
     repeats = s.average_count if s.average and s.average_control == "REP" else 1
     before_s = TRIGGER_LATENCY_S + s.trigger_delay_s + delay_s
     return Cycle(before_s, repeats * s.nplc / line_frequency_hz)
-
-
-@dataclass(slots=True)
-class Run:
-    """One pass through the trigger model.
-
-    Attributes:
-        per_pass: readings a pass of the arm layer takes (the trigger count).
-        total: all readings, infinite for an infinite arm count.
-        cycle_s: seconds a reading takes.
-        pass_s: seconds from the start of one pass to that of the next.
-        started_s: simulated time of its start.
-        done: readings taken so far.
-    """
-
-    per_pass: int
-    total: float
-    cycle_s: float
-    pass_s: float
-    started_s: float = 0.0
-    real_start_s: float = 0.0
-    done: int = 0
-
-    def end_s(self, index: int) -> float:
-        """Simulated time at which a reading is complete."""
-        passes, within = divmod(index, self.per_pass)
-        return self.started_s + passes * self.pass_s + (within + 1) * self.cycle_s
-
-    def complete_by(self, elapsed_s: float) -> int:
-        """How many readings are complete after some simulated time."""
-        # A nanosecond of grace: a wait that ends on the dot must not find itself one ulp early.
-        elapsed_s += 1e-9
-        passes = int(elapsed_s // self.pass_s)
-        within = min(int((elapsed_s - passes * self.pass_s) / self.cycle_s), self.per_pass)
-        return int(min(passes * self.per_pass + within, self.total))
-
-
-class TriggerModel:
-    """Runs passes, in the caller's thread if they take no time and else in one of its own.
-
-    Args:
-        lock: the instrument's lock; every method but ``close`` is called with it held.
-        clock: the instrument's time.
-        take: takes the readings from one index up to another (exclusive).
-        finished: called when a run has ended, with whether it was aborted.
-        after: called without the lock, when others may have been answered.
-    """
-
-    def __init__(
-        self,
-        lock: threading.RLock,
-        clock: Clock,
-        take: Callable[[Run, int, int], None],
-        finished: Callable[[Run, bool], None],
-        after: Callable[[], None],
-    ) -> None:
-        self._clock = clock
-        self._take = take
-        self._finished = finished
-        self._after = after
-        self._changed = threading.Condition(lock)
-        self._thread: threading.Thread | None = None
-        self._closed = False
-        self.run: Run | None = None
-        self.waiting_for = ""
-
-    @property
-    def busy(self) -> bool:
-        """True unless idle."""
-        return self.run is not None
-
-    def start(self, run: Run, waits_for: str) -> None:
-        """Leaves idle; ``waits_for`` is "", "arm" or "trigger"."""
-        self.run = run
-        self.waiting_for = waits_for
-        if not waits_for:
-            self._begin(run)
-
-    def bus_trigger(self, accepted: str) -> bool:
-        """``*TRG`` or GET: ends the wait for it; False if nothing waited."""
-        if self.run is None or self.waiting_for != accepted:
-            return False
-        self.waiting_for = ""
-        self._begin(self.run)
-        return True
-
-    def abort(self) -> bool:
-        """To idle, now; False if it was there."""
-        run = self.run
-        if run is None:
-            return False
-        if not self.waiting_for:
-            self._advance(run, time.monotonic())
-        if self.run is not None:
-            self._end(run, aborted=True)
-        return True
-
-    def close(self) -> None:
-        """Ends the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _begin(self, run: Run) -> None:
-        run.started_s, run.real_start_s = self._clock.now_s(), time.monotonic()
-        if self._clock.scale == 0 and run.total < float("inf"):
-            self._take_up_to(run, int(run.total))
-            return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="sim-trigger", daemon=True)
-            self._thread.start()
-        self._changed.notify_all()
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                if self._closed:
-                    return
-                run = self.run
-                if run is None or self.waiting_for:
-                    self._changed.wait()
-                    continue
-                wait_s = self._due_s(run) - time.monotonic()
-                if wait_s > 0:
-                    self._changed.wait(wait_s)
-                    continue
-                self._advance(run, time.monotonic())
-            self._after()
-
-    def _due_s(self, run: Run) -> float:
-        """When to look again: at the next reading, but fast readings come in batches."""
-        scale = self._clock.scale
-        if scale == 0:
-            # Only a run without end comes here: readings that take no time, a thousand a second.
-            return run.real_start_s + run.done * 1e-3
-        due_s = run.real_start_s + (run.end_s(run.done) - run.started_s) * scale
-        if run.cycle_s * scale < _BATCH_S and run.done < run.total - 1:
-            due_s += min(_BATCH_S, (run.total - 1 - run.done) * run.cycle_s * scale)
-        return due_s
-
-    def _advance(self, run: Run, now_s: float) -> None:
-        scale = self._clock.scale
-        elapsed_s = (
-            (now_s - run.real_start_s) / scale if scale else run.end_s(run.done) - run.started_s
-        )
-        self._take_up_to(run, run.complete_by(elapsed_s))
-
-    def _take_up_to(self, run: Run, count: int) -> None:
-        if count > run.done:
-            first, run.done = run.done, count
-            self._take(run, first, count)
-        if run.done >= run.total and self.run is run:
-            self._end(run, aborted=False)
-
-    def _end(self, run: Run, aborted: bool) -> None:
-        if not aborted or self._clock.scale == 0:
-            end_s = run.end_s(run.done - 1) if run.done else run.started_s
-        else:
-            end_s = run.started_s + (time.monotonic() - run.real_start_s) / self._clock.scale
-        self._clock.set_s(max(end_s, run.started_s))
-        self.run = None
-        self.waiting_for = ""
-        self._finished(run, aborted)
-        self._changed.notify_all()

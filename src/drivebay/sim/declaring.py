@@ -2,18 +2,18 @@
 
 Promises: a number is checked against its limits, a name against its list, and a query answers what
 was set. Never does anything else: a command with consequences has a handler of its own.
+
+Each maker takes the header in manual notation (``[:SENSe[1]]:CURRent:NPLCycles``) and the name of
+an attribute of ``instrument.settings``, which any instrument that uses them has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from drivebay.sim.parameters import bounded, choice, setting_text, short_form, switch
 from drivebay.sim.syntax import Command, Query, ScpiError, Write
-
-if TYPE_CHECKING:
-    from drivebay.sim.keithley2400.instrument import Keithley2400
 
 
 def only(arguments: list[str]) -> str:
@@ -59,11 +59,11 @@ def number(
 ) -> Command:
     """A numeric setting with fixed limits."""
 
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
+    def write(inst: Any, arguments: list[str]) -> None:
         value = bounded(only(arguments), low, high, default, unit)
         setattr(inst.settings, name, round(value) if whole else value)
 
-    def query_(inst: Keithley2400, arguments: list[str]) -> str:
+    def query_(inst: Any, arguments: list[str]) -> str:
         value = limit_named(arguments, low, high, default)
         value = getattr(inst.settings, name) if value is None else value
         return setting_text(int(value) if whole else float(value))
@@ -78,7 +78,7 @@ def measure_number(
     plain = number(pattern, name, low, high, default, unit)
     automatic = name.replace("_range", "_auto_range")
 
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
+    def write(inst: Any, arguments: list[str]) -> None:
         if plain.write is not None:
             plain.write(inst, arguments)
         setattr(inst.settings, automatic, False)
@@ -89,10 +89,10 @@ def measure_number(
 def toggle(pattern: str, name: str) -> Command:
     """A switch."""
 
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
+    def write(inst: Any, arguments: list[str]) -> None:
         setattr(inst.settings, name, switch(only(arguments)))
 
-    def query_(inst: Keithley2400, arguments: list[str]) -> str:
+    def query_(inst: Any, arguments: list[str]) -> str:
         none(arguments)
         return setting_text(bool(getattr(inst.settings, name)))
 
@@ -103,11 +103,11 @@ def choose(pattern: str, name: str, *names: str, flag: bool = False) -> Command:
     """One of some names; with ``flag`` the setting is whether it is the second of two."""
     shorts = [short_form(each) for each in names]
 
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
+    def write(inst: Any, arguments: list[str]) -> None:
         chosen = choice(only(arguments), names)
         setattr(inst.settings, name, chosen == shorts[1] if flag else chosen)
 
-    def query_(inst: Keithley2400, arguments: list[str]) -> str:
+    def query_(inst: Any, arguments: list[str]) -> str:
         none(arguments)
         value = getattr(inst.settings, name)
         return shorts[value] if flag else str(value)
@@ -115,10 +115,10 @@ def choose(pattern: str, name: str, *names: str, flag: bool = False) -> Command:
     return Command((pattern,), write=write, query=query_)
 
 
-def action(pattern: str, act: Callable[[Keithley2400], None]) -> Command:
+def action(pattern: str, act: Callable[[Any], None]) -> Command:
     """A command without arguments and without a query."""
 
-    def write(inst: Keithley2400, arguments: list[str]) -> None:
+    def write(inst: Any, arguments: list[str]) -> None:
         none(arguments)
         act(inst)
 
@@ -130,9 +130,7 @@ def query(pattern: str, answer: Query) -> Command:
     return Command((pattern,), query=answer)
 
 
-def store(
-    pattern: str, write: Write, answer: Callable[[Keithley2400], str] | None = None
-) -> Command:
+def store(pattern: str, write: Write, answer: Callable[[Any], str] | None = None) -> Command:
     """A command with a handler, and a query that only looks."""
     if answer is None:
         return Command((pattern,), write=write)

@@ -1,0 +1,120 @@
+"""Which instruments can be simulated: one entry each, and nothing imported before it is used.
+
+Promises: a kind's module is imported only when one of it is made. Never starts anything.
+
+A new simulator is one line in ``KINDS`` and a factory: a function that takes its ports by name and
+``Options``, and returns the instrument, not yet on a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol
+
+from drivebay.sim.circuit import Circuit, Port
+from drivebay.sim.devices import OpenCircuit
+from drivebay.sim.eventlog import EventLog
+from drivebay.sim.instrument import ScpiInstrument
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every simulated instrument can be told; a kind ignores what it does not have.
+
+    Attributes:
+        model: a model of the kind; empty for its first.
+        serial_number: in ``*IDN?``.
+        line_frequency_hz: 50 or 60.
+        time_scale: real seconds that one simulated second of a reading takes.
+        seed: of the noise.
+        noise: a factor on the noise; 0 for none.
+        interlock_closed: whether its interlock allows high voltage.
+        obeys_only_abort_while_busy: as the manual says; False is more patient than any instrument.
+        log: where it records events.
+    """
+
+    model: str = ""
+    serial_number: str = "1234567"
+    line_frequency_hz: float = 50.0
+    time_scale: float = 1.0
+    seed: int = 2400
+    noise: float = 1.0
+    interlock_closed: bool = True
+    obeys_only_abort_while_busy: bool = True
+    log: EventLog = field(default_factory=EventLog)
+
+
+class Factory(Protocol):
+    """Makes one instrument of a kind."""
+
+    def __call__(self, ports: Mapping[str, Port], options: Options) -> ScpiInstrument:
+        """The instrument; ``ports`` has each of the kind's port names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A family of instruments that one simulator stands for.
+
+    Attributes:
+        name: as commands and circuit files say it.
+        factory: ``module:function``.
+        models: what it can be; the first if nothing is said.
+        ports: names of its ports; one that a circuit leaves out has nothing connected.
+        title: for a person.
+        tcp_port: where the real one listens for raw sockets.
+    """
+
+    name: str
+    factory: str
+    models: tuple[str, ...]
+    ports: tuple[str, ...]
+    title: str
+    tcp_port: int = 5025
+
+    def make(self, ports: Mapping[str, Port], options: Options) -> ScpiInstrument:
+        """One instrument of this kind.
+
+        Raises:
+            ValueError: a model or a port that it does not have.
+        """
+        if options.model and options.model not in self.models:
+            known = ", ".join(self.models)
+            raise ValueError(f"{self.name} has no model {options.model!r}; models: {known}")
+        if unknown := sorted(set(ports) - set(self.ports)):
+            known = ", ".join(self.ports)
+            raise ValueError(f"{self.name} has no port {unknown[0]!r}; ports: {known}")
+        module, _, function = self.factory.partition(":")
+        make: Factory = getattr(import_module(module), function)
+        return make({name: ports.get(name) or unconnected() for name in self.ports}, options)
+
+
+def unconnected() -> Port:
+    """A port with nothing on it."""
+    return Circuit.around(OpenCircuit())
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "keithley2400",
+            "drivebay.sim.keithley2400.instrument:simulated",
+            ("2400", "2401", "2410", "2420", "2425", "2430", "2440"),
+            ("smu",),
+            "Keithley 2400 family SourceMeter",
+        ),
+    )
+}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in KINDS:
+        raise ValueError(f"no simulator {name!r}; simulators: {', '.join(KINDS)}")
+    return KINDS[name]
