@@ -32,6 +32,7 @@ LOCK_SUFFIX = ".lock"
 APPLICATION_ID = 0x44425259  # "DBRY": file(1) and other tools can tell a run from any database
 FORMAT_VERSION = 1
 BUSY_MS = 10_000  # how long a step waits for a reader of the same file
+_LOG_PAGES = 200
 
 SCHEMA = """
 CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc32 INTEGER NOT NULL)
@@ -233,6 +234,10 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     # FULL and nothing less: with NORMAL a power cut took acknowledged rows in 269 of 300 tries.
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA fullfsync = ON")  # macOS keeps a plain fsync in the drive's cache
+    # A log that is folded in early is written over again instead of growing, and a sync of blocks
+    # that the file system has given already is cheaper: single points at 0.6 of a bare loop of
+    # append and fsync with SQLite's 1,000 pages, 0.85 with 200 (ext4).
+    database.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
     return database
 
 

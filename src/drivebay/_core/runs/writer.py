@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from drivebay._core.errors import AbortedError, RunError
+from drivebay._core.errors import AbortedError, DrivebayError, RunError
 from drivebay._core.runs import fileformat, holder, plain
+from drivebay._core.runs.points import Points
 from drivebay._core.runs.run import Run
 
 ENDINGS = ("done", "aborted", "failed")
@@ -138,6 +139,7 @@ class RunWriter:
         self._chunks = 0
         self._rows = 0
         self._ended = False
+        self._points: Points | None = None
         self._guard = threading.Lock()  # held while the disk works
         with fileformat.store_errors(path, "write"):
             self._database = fileformat.connect_writer(path)
@@ -195,6 +197,25 @@ class RunWriter:
                 with self._step("append to"):
                     self._insert(lines)
             self._count(lines)
+
+    def points(self, every_s: float = 0.1) -> Points:
+        """Return what takes points one at a time and commits them in groups.
+
+        For a program's own loop: ``with writer.points() as points: points.add(0.1, 2e-6)``. A point
+        that must be on the disk when the call returns goes to :meth:`append`, as a chunk of one.
+
+        Args:
+            every_s: longest time between two commits, 0.001 to 60 s: so much a killed process or a
+                power cut may take.
+
+        Raises:
+            RunError: the run was created without columns, has ended, or takes points already.
+        """
+        self._must_be_open()
+        if self._points is not None and self._points.open:
+            raise RunError(f"run {self.id} takes points already; close those first")
+        self._points = Points(self.keep, self._shape, every_s)
+        return self._points
 
     def _chunk_lines(self, prepared: Sequence[PreparedChunk]) -> list[tuple[Any, ...]]:
         number, first = self._chunks, self._rows
@@ -268,6 +289,7 @@ class RunWriter:
 
         Raises:
             RunError: it has ended already, ``state`` is none of the three, or a value is no data.
+            DrivebayError: a point could not be stored; the run has ended, as failed if it could be.
             StoreError: the end could not be stored; readers will call the run interrupted.
         """
         if state not in ENDINGS:
@@ -275,6 +297,9 @@ class RunWriter:
                 f"run {self.id} cannot end as {state!r}; it ends as {', '.join(ENDINGS)}"
             )
         value_lines = _value_lines(values or {})
+        problem = self._last_points()
+        if problem is not None and state == "done":
+            state, reason = "failed", f"{type(problem).__name__}: {problem}"
         with self._guard:
             self._must_be_open()
             self._ended = True
@@ -292,9 +317,20 @@ class RunWriter:
             finally:
                 self._database.close()
                 self._lock.release()
+        if problem is not None:
+            raise problem
         run = self.run
         run.is_one_file = is_one_file
         return run
+
+    def _last_points(self) -> DrivebayError | None:
+        """Store the points that wait; what went wrong with any of them."""
+        try:
+            if self._points is not None:
+                self._points.close()
+        except DrivebayError as exc:
+            return exc
+        return None
 
     def __enter__(self) -> Self:
         return self
