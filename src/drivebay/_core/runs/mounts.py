@@ -62,20 +62,29 @@ def is_network(kind: str) -> bool:
     return family in NETWORK or (family in {"fuse", "fuseblk"} and name in NETWORK_FUSE)
 
 
+def on_network(folder: Path) -> bool:
+    """Whether a folder lies on a network file system, as far as the system tells."""
+    return is_network(_kind_of(folder)[1])
+
+
 def refuse_network(folder: Path) -> None:
     """Raise if runs cannot safely be written in a folder.
 
     Raises:
         StoreError: it is on a network file system; names the type and the mount point.
     """
-    try:
-        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:  # not Linux, or no /proc
-        return
-    point, kind = mounted_on(folder.resolve(), mounts)
+    point, kind = _kind_of(folder)
     if is_network(kind):
         raise StoreError(
             f"cannot create a run in {folder}: it is on a network file system ({kind}, mounted on"
             f" {point}), whose locks cannot be relied on; set DRIVEBAY_HOME to a folder on a local"
             " disk, and export or copy finished runs to this one"
         )
+
+
+def _kind_of(folder: Path) -> tuple[str, str]:
+    try:
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:  # not Linux, or no /proc
+        return "", ""
+    return mounted_on(folder.resolve(), mounts)

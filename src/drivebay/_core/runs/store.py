@@ -1,7 +1,7 @@
 """A folder of run files: a new one is made here, an old one is found here.
 
-Rules: the files are the truth, their names carry the order; a damaged file is listed with its
-reason and never hides another.
+Rules: the files are the truth, and the catalogue only says which to open; their names carry the
+order; a damaged file is listed with its reason and never hides another.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 from drivebay import _version
-from drivebay._core.errors import RunNotFoundError, StoreError
-from drivebay._core.runs import export, fileformat, holder, mounts, plain
+from drivebay._core.errors import RunNotFoundError
+from drivebay._core.runs import export, facts, fileformat, holder, mounts, plain, shelf
+from drivebay._core.runs.catalogue import Catalogue, Rebuilt
+from drivebay._core.runs.query import Query, query
 from drivebay._core.runs.run import Run
-from drivebay._core.runs.writer import RunDraft, RunWriter, tidy
+from drivebay._core.runs.writer import RunDraft, RunWriter
 
-# Without 0, 1, i, l and o, which people confuse; in ASCII order, so that ids sort as times do.
-_DIGITS = "23456789abcdefghjkmnpqrstuvwxyz"
+_DIGITS = shelf.DIGITS
 _TICKS = len(_DIGITS) ** 2  # of a second: about a millisecond each
-_ID = re.compile(rf"\d{{8}}-\d{{6}}-[{_DIGITS}]{{4}}")
 _SOME = 5  # ids named in an error message
-_LEFT_OVERS = (fileformat.LOCK_SUFFIX, f"{fileformat.SUFFIX}-wal")
+_MANY = 100  # runs of one name that are counted
 _LAST = re.compile(r"last(?:-(\d+))?")
 
 _clock_guard = threading.Lock()
@@ -42,6 +42,8 @@ class RunStore:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        self._catalogue = Catalogue(self.folder)
+        self._months: set[str] = set()  # folders that are known to be on the disk
         self._device: int | None = None  # of the folder, once it was found fit for writing
 
     def create(
@@ -107,10 +109,10 @@ class RunStore:
             texts["columns"] = fileformat.columns_text(stored)
         with fileformat.store_errors(self.folder, "create a run in"):
             self._require_fit_folder()
-            name, started_at, lock = self._reserve()
+            path, started_at, lock = self._reserve()
         started_ns = time.monotonic_ns()
         about = {
-            "id": name,
+            "id": path.stem,
             "method": method,
             "resource": resource,
             "started_at": fileformat.iso(started_at),
@@ -118,7 +120,7 @@ class RunStore:
             "writer": _writer(),
         }
         texts["run"] = plain.to_text(about, "run")
-        return RunDraft(self._path(name), lock, stored, started_ns, texts)
+        return RunDraft(path, lock, stored, started_ns, texts)
 
     def ids(self) -> builtins.list[str]:
         """Ids of all runs, newest first; empty when there is no folder yet.
@@ -126,7 +128,8 @@ class RunStore:
         Raises:
             StoreError: the folder cannot be read.
         """
-        return self._scan()[0]
+        with fileformat.store_errors(self.folder, "list"):
+            return self._catalogue.ids()
 
     def list(self, limit: int | None = None) -> builtins.list[Run]:
         """Return the newest runs, newest first, damaged ones too (state ``damaged``).
@@ -139,8 +142,67 @@ class RunStore:
         Raises:
             StoreError: the folder itself cannot be read.
         """
-        ids, unfinished = self._scan()
-        return [self._look(name, unfinished) for name in ids[:limit]]
+        return self._find(Query(), limit)
+
+    def search(
+        self,
+        *,
+        method: str | None = None,
+        alias: str | None = None,
+        resource: str | None = None,
+        model: str | None = None,
+        serial: str | None = None,
+        plugin: str | None = None,
+        user: str | None = None,
+        state: str | None = None,
+        tag: str | Iterable[str] = (),
+        since: str | datetime | timedelta | None = None,
+        until: str | datetime | timedelta | None = None,
+        text: str | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[Run]:
+        """Return the runs that meet every criterion given, newest first.
+
+        Letters may be large or small. Without a criterion it is :meth:`list`.
+
+        Args:
+            method: the measurement's name.
+            alias: the instrument's name in the bench file.
+            resource: the instrument's address.
+            model: what the instrument said its model is.
+            serial: its serial number likewise.
+            plugin: name of the driver plugin.
+            user: who measured.
+            state: one of ``running, done, aborted, failed, interrupted, damaged``.
+            tag: one tag, or several that the run must all have.
+            since: runs that began then or later: a datetime, a timedelta ago, or a text such as
+                ``"2 days"``, ``"today"``, ``"2026-11-22 14:30"``. Without a time zone it is in
+                this machine's.
+            until: runs that began before that.
+            text: words that must all occur in the run's id, file name, method, instrument, plugin,
+                user, parameters (``points=101``), tags, reason, or the first 200 characters of a
+                note.
+            limit: at most so many; None for all.
+
+        Raises:
+            RunError: there is no such state, or a time cannot be read.
+            StoreError: the folder itself cannot be read.
+        """
+        wanted = query(
+            method=method,
+            alias=alias,
+            resource=resource,
+            model=model,
+            serial=serial,
+            plugin=plugin,
+            user=user,
+            state=state,
+            tag=tag,
+            since=since,
+            until=until,
+            text=text,
+        )
+        return self._find(wanted, limit)
 
     def open(self, name: str | Path = "last") -> Run:
         """Return one run.
@@ -155,32 +217,28 @@ class RunStore:
         """
         path = Path(name)
         if path.suffix != fileformat.SUFFIX:
-            path = self._path(self.resolve(str(name)))
+            path = self._locate(str(name))
         elif not path.is_file():
             raise RunNotFoundError(f"no run file {str(path)!r}")
-        return _open_tidied(path, path.with_suffix(fileformat.LOCK_SUFFIX).exists())
+        return facts.open_tidied(path, shelf.is_unfinished(path))
 
     def resolve(self, name: str) -> str:
         """Return the id that ``name`` (see :meth:`open`) stands for.
 
         Raises:
             RunNotFoundError: no run, or more than one, answers to it.
+            StoreError: the folder cannot be read.
         """
-        ids = self.ids()
-        if last := _LAST.fullmatch(name):
-            back = int(last[1] or 0)
-            if back < len(ids):
-                return ids[back]
-            raise RunNotFoundError(f"no run {name!r}: {self._what_exists(ids)}")
-        if name in ids:
-            return name
-        found = [i for i in ids if name and (i.startswith(name) or i.endswith(f"-{name}"))]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            some = ", ".join(found[:_SOME])
-            raise RunNotFoundError(f"{name!r} could be any of {len(found)} runs: {some}")
-        raise RunNotFoundError(f"no run {name!r}: {self._what_exists(ids)}")
+        return shelf.stem(self._locate(name).name)
+
+    def rebuild(self) -> Rebuilt:
+        """Make the catalogue anew from all files; nothing but time is lost without it.
+
+        Raises:
+            StoreError: the folder cannot be read.
+        """
+        with fileformat.store_errors(self.folder, "list"):
+            return self._catalogue.rebuild()
 
     def export(
         self, name: str | Path | Run, target: Path | str | TextIO, kind: str | None = None
@@ -197,35 +255,47 @@ class RunStore:
     def __repr__(self) -> str:
         return f"RunStore({str(self.folder)!r})"
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}{fileformat.SUFFIX}"
-
-    def _scan(self) -> tuple[builtins.list[str], set[str]]:
-        """Ids, newest first, and those of them that have a lock or a log beside their file."""
-        ids, unfinished = [], set()
+    def _find(self, wanted: Query, limit: int | None) -> builtins.list[Run]:
         with fileformat.store_errors(self.folder, "list"):
-            try:
-                entries = os.listdir(self.folder)
-            except FileNotFoundError:
-                return [], set()
-        for entry in entries:
-            name, _, ending = entry.partition(".")
-            if not _ID.fullmatch(name):
-                continue
-            if f".{ending}" == fileformat.SUFFIX:
-                ids.append(name)
-            elif f".{ending}" in _LEFT_OVERS:
-                unfinished.add(name)
-        return sorted(ids, reverse=True), unfinished
+            runs = self._opened(self._catalogue.find(wanted, limit))
+            if runs is None:  # a damage that SQLite cannot see
+                self._catalogue.rebuild()
+                runs = self._opened(self._catalogue.find(wanted, limit))
+        return runs or []
 
-    def _look(self, name: str, unfinished: set[str]) -> Run:
-        path = self._path(name)
-        try:
-            run = _open_tidied(path, name in unfinished)
-            len(run)  # reads its end too, so that nothing a listing shows can raise later
-        except StoreError as exc:
-            return Run(path, damage=str(exc))
-        return run
+    def _opened(self, found: Sequence[facts.Facts]) -> builtins.list[Run] | None:
+        """Open what the catalogue named; None if it says of an unchanged file what is not so."""
+        runs = []
+        for each in found:
+            path = self.folder.joinpath(each.folder, each.name)
+            run = facts.look(path, shelf.is_unfinished(path))
+            if each.settled and not facts.agree(each, run) and path.exists():
+                return None
+            if path.exists():  # removed meanwhile
+                runs.append(run)
+        return runs
+
+    def _locate(self, name: str) -> Path:
+        """Return the file that a name stands for."""
+        if shelf.ID.fullmatch(name):
+            for path in shelf.places_of(self.folder, name):
+                if path.is_file():
+                    return path
+        with fileformat.store_errors(self.folder, "list"):
+            if last := _LAST.fullmatch(name):
+                back = int(last[1] or 0)
+                found = self._catalogue.find(Query(), back + 1)[back:]
+            else:
+                found = self._catalogue.named(name, _MANY)
+        ids = list(dict.fromkeys(each.id for each in found))
+        if not ids:
+            raise RunNotFoundError(f"no run {name!r}: {self._what_exists()}")
+        if len(ids) > 1:
+            many = f"{_MANY} runs or more" if len(found) == _MANY else f"{len(ids)} runs"
+            raise RunNotFoundError(f"{name!r} could be any of {many}: {', '.join(ids[:_SOME])}")
+        # Of a run and copies of it, the one that lies where it was made.
+        best = next((each for each in found if each.name == f"{each.id}.sqlite"), found[0])
+        return self.folder.joinpath(best.folder, best.name)
 
     def _require_fit_folder(self) -> None:
         """Make the folder; look at its file system, again only when another is mounted there."""
@@ -235,35 +305,42 @@ class RunStore:
             mounts.refuse_network(self.folder)
             self._device = device
 
-    def _reserve(self) -> tuple[str, datetime, holder.Holder]:
-        """Return a new id, its time and its lock; two processes never get the same."""
+    def _reserve(self) -> tuple[Path, datetime, holder.Holder]:
+        """Return a new run's file, its time and its lock; two processes never get the same."""
         while True:
             name, started_at = _new_id()
+            path, *others = shelf.places_of(self.folder, name)
+            self._require_month(path.parent)
             try:
-                lock = holder.hold(self.folder / f"{name}{fileformat.LOCK_SUFFIX}", new=True)
+                lock = holder.hold(path.with_suffix(fileformat.LOCK_SUFFIX), new=True)
             except FileExistsError:
                 continue
-            if lock is not None and not self._path(name).exists():
-                return name, started_at, lock
+            if lock is not None and not any(each.exists() for each in (path, *others)):
+                return path, started_at, lock
             if lock is not None:
                 lock.release()
 
-    def _what_exists(self, ids: Sequence[str]) -> str:
+    def _require_month(self, folder: Path) -> None:
+        """Make the month's folder, and be sure that it outlives a power cut before a run in it.
+
+        Another process may have made it a moment ago, so this one syncs too, once.
+        """
+        if folder.name in self._months and folder.is_dir():
+            return
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._months.add(folder.name)
+
+    def _what_exists(self) -> str:
+        ids = self._catalogue.ids()
         if not ids:
             return f"{self.folder} holds no runs yet"
         more = f" and {len(ids) - _SOME} more" if len(ids) > _SOME else ""
         return f"{self.folder} holds {', '.join(ids[:_SOME])}{more}"
-
-
-def _open_tidied(path: Path, unfinished: bool) -> Run:
-    """Open a run; first make one file of it if its writer (or the last reader) left it in more."""
-    if unfinished:
-        tidy(path)
-    run = Run(path)
-    if run.is_one_file:
-        return run
-    tidy(path)
-    return Run(path)
 
 
 def _new_id() -> tuple[str, datetime]:
