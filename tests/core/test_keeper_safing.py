@@ -442,39 +442,26 @@ def test_without_a_safe_state_nothing_is_sent(line_instrument):
 
 
 def test_everybodys_writes_come_first_in_the_declared_order(line_instrument, safe_state):
-    trail: list[tuple[str, str]] = []
-
-    def named(name: str):
-        output = Output()
-
-        def answer(line: str) -> str | None:
-            trail.append((name, line))
-            return output(line)
-
-        return answer
-
     names = ("drain", "gate", "heater")
-    made = {name: line_instrument(named(name)) for name in names}
+    made = {name: line_instrument(Output()) for name in names}
     order = [made["gate"].resource, made["drain"].resource, made["heater"].resource]
-    sessions = [opened(made[name].resource, safe_state, order=order) for name in names]
-    for session in sessions:
+    sessions = {name: opened(made[name].resource, safe_state, order=order) for name in names}
+    for session in sessions.values():
         session.link().write(":OUTP ON")
-    trail.clear()
 
-    reports = sessions[0].keeper.make_safe()
+    reports = sessions["drain"].keeper.make_safe()
 
     assert all(report.verified for report in reports.values())
-    writes = [name for name, line in trail if line == ":OUTP OFF"]
-    assert writes == ["gate", "drain", "heater"]
     # By the keeper's own clock: the instruments' threads may look at their lines in any order.
     sent = sorted(
-        (at_ns, data)
-        for session in sessions
+        (at_ns, name, data)
+        for name, session in sessions.items()
         for at_ns, way, data in session.link().messages()
         if way == "w"
     )
-    assert [data for _, data in sent[-3:]] == [b":OUTP?\n"] * 3
-    assert {data for _, data in sent[-9:-3]} == {b":ABOR\n", b":OUTP OFF\n"}
+    assert [name for _, name, data in sent if data == b":OUTP OFF\n"] == ["gate", "drain", "heater"]
+    assert [data for _, _, data in sent[-3:]] == [b":OUTP?\n"] * 3
+    assert {data for _, _, data in sent[-9:-3]} == {b":ABOR\n", b":OUTP OFF\n"}
 
 
 def test_one_dead_instrument_does_not_keep_the_others_on(line_instrument, safe_state):

@@ -28,6 +28,7 @@ MIN_BAUD, MAX_BAUD = 50, 4_000_000
 UNITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "voltage_v": "V",
+        "ac_level_v": "V",
         "current_a": "A",
         "power_w": "W",
         "resistance_ohm": "ohm",
