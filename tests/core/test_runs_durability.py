@@ -297,7 +297,7 @@ def test_a_newer_format_is_refused_with_both_versions(finished: Path, store: Run
     database.execute("PRAGMA user_version = 7")
     database.close()
 
-    with pytest.raises(StoreError, match=r"has run format 7; .* reads formats 1 to 1"):
+    with pytest.raises(StoreError, match=r"has run format 7; .* reads formats 1 to 2"):
         store.open()
     (run,) = store.list()
     assert (run.state, len(run)) == ("damaged", 0)
@@ -310,7 +310,7 @@ def test_a_newer_format_is_refused_with_both_versions(finished: Path, store: Run
 
 def test_a_table_this_version_does_not_know_is_left_alone(finished: Path, store: RunStore):
     database = sqlite3.connect(finished)
-    database.execute("CREATE TABLE transcript (number INTEGER PRIMARY KEY, data BLOB)")
+    database.execute("CREATE TABLE pictures (number INTEGER PRIMARY KEY, data BLOB)")
     database.close()
 
     assert len(store.open()["x"]) == 1000

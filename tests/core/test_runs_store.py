@@ -301,8 +301,9 @@ def test_events_keep_their_order_and_their_time(store: RunStore):
     writer.add_event("reload", {"plugin": "k", "sha256": "cd"})
     writer.append(chunk(1.0))
     writer.add_event("abort", None)
-    events = writer.finish("aborted").events
+    begin_, *events, end = writer.finish("aborted").events
 
+    assert (begin_[1], end[1], end[2]["state"]) == ("begin", "end", "aborted")
     assert [(kind, data) for _, kind, data in events] == [
         ("reload", {"plugin": "k", "sha256": "cd"}),
         ("abort", None),

@@ -5,10 +5,24 @@ once; a damaged file is reported with its reason and never hides another; readin
 nothing but its file. The file is described in docs/reference/run-file.md.
 """
 
+from drivebay._core.runs.marks import Mark, Note
 from drivebay._core.runs.points import Points
 from drivebay._core.runs.recorder import Recorder
 from drivebay._core.runs.run import Run
 from drivebay._core.runs.store import RunStore
-from drivebay._core.runs.writer import RunDraft, RunWriter
+from drivebay._core.runs.transcript import Message
+from drivebay._core.runs.writer import Beside, Event, RunDraft, RunWriter
 
-__all__ = ["Points", "Recorder", "Run", "RunDraft", "RunStore", "RunWriter"]
+__all__ = [
+    "Beside",
+    "Event",
+    "Mark",
+    "Message",
+    "Note",
+    "Points",
+    "Recorder",
+    "Run",
+    "RunDraft",
+    "RunStore",
+    "RunWriter",
+]

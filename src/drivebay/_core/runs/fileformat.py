@@ -12,7 +12,7 @@ import os
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SUFFIX = ".sqlite"
 LOCK_SUFFIX = ".lock"
 APPLICATION_ID = 0x44425259  # "DBRY": file(1) and other tools can tell a run from any database
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BUSY_MS = 10_000  # how long a step waits for a reader of the same file
 _LOG_PAGES = 200
 
@@ -43,13 +43,28 @@ CREATE TABLE results (name TEXT PRIMARY KEY, value TEXT NOT NULL, crc32 INTEGER 
     WITHOUT ROWID;
 CREATE TABLE events (number INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL,
     data TEXT NOT NULL, crc32 INTEGER NOT NULL);
+CREATE TABLE sources (number INTEGER PRIMARY KEY, plugin TEXT NOT NULL, path TEXT NOT NULL,
+    sha256 TEXT NOT NULL, size INTEGER NOT NULL, data BLOB, crc32 INTEGER NOT NULL);
+CREATE TABLE transcript (number INTEGER PRIMARY KEY, phase TEXT NOT NULL,
+    first_message INTEGER NOT NULL, messages INTEGER NOT NULL, crc32 INTEGER NOT NULL,
+    data BLOB NOT NULL);
+CREATE TABLE marks (number INTEGER PRIMARY KEY, at TEXT NOT NULL, by TEXT NOT NULL,
+    kind TEXT NOT NULL, text TEXT NOT NULL, crc32 INTEGER NOT NULL);
 CREATE TABLE ending (only INTEGER PRIMARY KEY CHECK (only = 1), state TEXT NOT NULL,
     reason TEXT, ended_at TEXT NOT NULL, time_ns INTEGER NOT NULL, chunks INTEGER NOT NULL,
-    rows INTEGER NOT NULL, crc32 INTEGER NOT NULL);
+    rows INTEGER NOT NULL, events INTEGER NOT NULL, blocks INTEGER NOT NULL,
+    messages INTEGER NOT NULL, crc32 INTEGER NOT NULL);
 """
+
+END_FIELDS = {
+    1: "state, reason, ended_at, time_ns, chunks, rows",
+    2: "state, reason, ended_at, time_ns, chunks, rows, events, blocks, messages",
+}
+"""What an ending says, by format; its checksum covers these in this order."""
 
 _DTYPES = {"float": "<f8", "int": "<i8", "bool": "|b1"}
 _WIDTHS = {"float": 8, "int": 8, "bool": 1}
+INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
 _PLACE = struct.Struct("<qqqq")
 
 
@@ -157,6 +172,19 @@ def chunk_crc32(number: int, first_row: int, rows: int, time_ns: int, data: byte
     return zlib.crc32(data, zlib.crc32(_PLACE.pack(number, first_row, rows, time_ns)))
 
 
+def event_crc32(form: int, number: int, time_ns: int, kind: str, data: str) -> int:
+    """Checksum of an event; format 1 did not cover its place."""
+    place = () if form == 1 else (number,)
+    return text_crc32(*place, time_ns, kind, data)
+
+
+def event_row(number: int, time_ns: int, kind: str, data: str) -> tuple[Any, ...]:
+    """An event as :data:`INSERT_EVENT` takes it."""
+    return (
+        number, time_ns, kind, data, event_crc32(FORMAT_VERSION, number, time_ns, kind, data)
+    )  # fmt: skip
+
+
 def text_crc32(*parts: object) -> int:
     """Checksum of the fields of a row that holds text."""
     return zlib.crc32("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"))
@@ -173,7 +201,12 @@ def store_errors(path: Path, doing: str) -> Iterator[None]:
         raise StoreError(f"cannot {doing} {path}: {exc}") from exc
 
 
-def write_draft(building: Path, header: Mapping[str, str]) -> None:
+def write_draft(
+    building: Path,
+    header: Mapping[str, str],
+    sources: Iterable[tuple[Any, ...]] = (),
+    events: Iterable[tuple[Any, ...]] = (),
+) -> None:
     """Write a whole run file under a name that no reader looks at; nothing is synced yet.
 
     Made in memory from a copy of an empty run and written in one go, which takes a tenth of the
@@ -187,6 +220,8 @@ def write_draft(building: Path, header: Mapping[str, str]) -> None:
             "INSERT INTO header VALUES (?, ?, ?)",
             [(key, text, text_crc32(key, text)) for key, text in header.items()],
         )
+        database.executemany("INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?)", sources)
+        database.executemany(INSERT_EVENT, events)
         database.execute("COMMIT")
         content = bytearray(database.serialize())
     finally:
@@ -262,8 +297,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             database.close()
 
 
-def check_format(database: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is not a run file of a format this version reads."""
+def check_format(database: sqlite3.Connection, path: Path) -> int:
+    """Return the format; refuse what is not a run file of one this version reads."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
@@ -273,6 +308,13 @@ def check_format(database: sqlite3.Connection, path: Path) -> None:
             f"{path} has run format {version}; this version of Drivebay reads formats 1 to"
             f" {FORMAT_VERSION}"
         )
+    return int(version)
+
+
+def format_of(database: sqlite3.Connection) -> int:
+    """The format of a run file that was checked when it was opened."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def is_one_file(database: sqlite3.Connection) -> bool:

@@ -1,7 +1,7 @@
 """A stored run, read from its file: what was measured, with what, and how it ended.
 
-Rules: never writes; the file is open only while something is read; numpy is imported when the
-first array is asked for.
+Rules: never writes but the tags and notes it is asked to; the file is open only while something is
+read; numpy is imported when the first array is asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivebay._core.errors import RunError, StoreError, nearest
-from drivebay._core.runs import fileformat, holder, plain
+from drivebay._core.runs import fileformat, holder, plain, verify
+from drivebay._core.runs import marks as marking
+from drivebay._core.runs import sources as code
+from drivebay._core.runs import transcript as traffic
+from drivebay._core.runs.marks import Note
+from drivebay._core.runs.transcript import Message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +29,6 @@ if TYPE_CHECKING:
 
 _PREVIEW_ROWS = 5
 _CHUNK_FIELDS = "number, first_row, rows, time_ns, crc32, data"
-_END_FIELDS = "state, reason, ended_at, time_ns, chunks, rows"
 
 
 class Run:
@@ -43,6 +47,7 @@ class Run:
         identity: what the instrument said it is.
         parameters: the validated parameters.
         provenance: whatever else was recorded about how the data came to be.
+        bench: what the bench said of the instrument: ``alias``, ``limits``, ``policy`` and such.
         started_at: UTC, ISO 8601, microseconds: ``2026-11-22T23:15:02.123456+00:00``.
         writer: process, machine and versions that wrote it.
         is_one_file: when it was opened it had no log beside it, so that it could be copied.
@@ -74,6 +79,7 @@ class Run:
         self.identity: Any = {}
         self.parameters: dict[str, Any] = {}
         self.provenance: dict[str, Any] = {}
+        self.bench: dict[str, Any] = {}
         self.writer: dict[str, Any] = {}
         self.is_one_file = False
         self._columns: tuple[fileformat.StoredColumn, ...] = ()
@@ -149,11 +155,160 @@ class Run:
         found = []
         query = "SELECT number, time_ns, kind, data, crc32 FROM events ORDER BY number"
         with self._reading() as database:
+            form = fileformat.format_of(database)
             for number, time_ns, kind, data, crc in database.execute(query):
-                if fileformat.text_crc32(time_ns, kind, data) != crc:
+                if fileformat.event_crc32(form, number, time_ns, kind, data) != crc:
                     raise StoreError(f"{self.path}: event {number} is damaged")
                 found.append((time_ns / 1e9, kind, plain.from_text(data)))
         return found
+
+    @property
+    def limits(self) -> dict[str, Any] | None:
+        """Limits that were in force, ``{quantity: [low, high]}``; None where there were none."""
+        return self.bench.get("limits") or None
+
+    # -- what was said to the instrument, and by which code ------------------------------------
+
+    @property
+    def transcript(self) -> list[Message]:
+        """Everything that went to and from the instrument, in order.
+
+        What its driver said when it connected comes first, in phase ``connect``. Empty for a run of
+        format 1. Of a long run take :meth:`messages`.
+
+        Raises:
+            StoreError: a block of it is damaged; :meth:`salvage_transcript` reads the others.
+        """
+        return list(self.messages())
+
+    def messages(self) -> Iterator[Message]:
+        """Give the messages of :attr:`transcript`, reading a block at a time. Raises: as it."""
+        number: int | None = 0
+        while number is not None:
+            block, number = self._block(number)
+            if isinstance(block, str):
+                raise StoreError(f"{self.path}: {block}")
+            yield from block
+
+    def salvage_transcript(self) -> tuple[list[Message], tuple[str, ...]]:
+        """Return the messages of every block that is whole, and what is wrong with the others."""
+        found: list[Message] = []
+        problems = []
+        number: int | None = 0
+        while number is not None:
+            block, number = self._block(number)
+            if isinstance(block, str):
+                problems.append(block)
+            else:
+                found += block
+        return found, tuple(problems)
+
+    def _block(self, number: int) -> tuple[list[Message] | str, int | None]:
+        """The first block from ``number`` on, or what is wrong with it; and where the next is."""
+        with self._reading() as database:
+            if fileformat.format_of(database) == 1:
+                return [], None
+            query = f"{traffic.SELECT} WHERE number >= ? ORDER BY number LIMIT 1"
+            try:
+                fields = database.execute(query, (number,)).fetchone()
+            except sqlite3.DatabaseError as exc:
+                end = database.execute("SELECT blocks FROM ending").fetchone()
+                more = number + 1 if end is not None and number + 1 < end[0] else None
+                return f"transcript block {number} cannot be read: {exc}", more
+        if fields is None:
+            return [], None
+        try:
+            return traffic.read_block(fields), fields[0] + 1
+        except ValueError as exc:
+            return f"transcript block {fields[0]} is damaged: {exc}", fields[0] + 1
+
+    @property
+    def sources(self) -> dict[str, bytes]:
+        """The files of the plugin that measured, by relative path; empty for a run of format 1.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
+        return self.all_sources.get(str(self.plugin.get("name")), {})
+
+    @property
+    def all_sources(self) -> dict[str, dict[str, bytes]]:
+        """The files of :attr:`sources` and of every plugin that it imports, by plugin.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
+        with self._reading() as database:
+            if fileformat.format_of(database) == 1:
+                return {}
+            return code.read(database, self.path)
+
+    # -- what people say of it ------------------------------------------------------------------
+
+    @property
+    def marks(self) -> list[marking.Mark]:
+        """The history of tags and notes, oldest first, removals too.
+
+        Raises:
+            StoreError: a row of it is damaged.
+        """
+        with self._reading() as database:
+            return marking.read(database, self.path)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags it has now. Raises: as :attr:`marks`."""
+        return marking.tags_of(self.marks)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What was noted about it: ``at``, ``by``, ``text``. Raises: as :attr:`marks`."""
+        return marking.notes_of(self.marks)
+
+    def tag(self, *names: str) -> None:
+        """Give it tags, during the run or any time later.
+
+        Args:
+            *names: short printable words; those it has already stay as they are.
+
+        Raises:
+            RunError: one is no such word.
+            StoreError: the file is damaged or cannot be written.
+        """
+        self._mark([("tag", marking.checked_tag(name)) for name in names])
+
+    def untag(self, *names: str) -> None:
+        """Take tags away; that it had them stays in :attr:`marks`. Raises: as :meth:`tag`."""
+        self._mark([("untag", marking.checked_tag(name)) for name in names])
+
+    def note(self, text: str, by: str | None = None) -> None:
+        """Note something about it, during the run or any time later.
+
+        Args:
+            text: what; markdown if you like.
+            by: who says so, by default the user of this process.
+
+        Raises:
+            RunError: the text is empty or longer than 100,000 characters.
+            StoreError: the file is damaged or cannot be written.
+        """
+        self._mark([("note", marking.checked_note(text))], by)
+
+    def _mark(self, given: list[tuple[marking.Kind, str]], by: str | None = None) -> None:
+        if self._state == "damaged":
+            raise StoreError(self._reason or f"{self.path} is damaged")
+        if given:
+            marking.add(self.path, given, by)
+
+    def verify(self) -> tuple[str, ...]:
+        """Return every problem of the file, none when it is whole: rows, counts, SQLite's own.
+
+        Raises:
+            StoreError: SQLite cannot even open it.
+        """
+        if self._state == "damaged":
+            return (self._reason or f"{self.path} is damaged",)
+        return verify.problems_of(self.path)
 
     # -- the data ----------------------------------------------------------------------------
 
@@ -239,7 +394,7 @@ class Run:
         problems = []
         with self._reading() as database:
             self._columns = self._stored_columns(database)
-            numbers = [row[0] for row in database.execute("SELECT number FROM chunks")]
+            numbers = self._chunk_numbers(database)
             for number in numbers:
                 try:
                     good.append(self._chunk(database, number))
@@ -254,6 +409,17 @@ class Run:
             for column in self._columns
         }
         return columns, tuple(problems)
+
+    def _chunk_numbers(self, database: sqlite3.Connection) -> list[int]:
+        """The numbers of the chunks, also of those beyond a place that SQLite cannot read."""
+        found: list[int] = []
+        try:
+            found.extend(row[0] for row in database.execute("SELECT number FROM chunks"))
+        except sqlite3.DatabaseError:
+            if not self._end:
+                raise
+            return list(range(self._end[2]))
+        return found
 
     # -- to other forms ----------------------------------------------------------------------
 
@@ -357,6 +523,7 @@ class Run:
         self.started_at, self.writer = about["started_at"], about["writer"]
         self.plugin, self.identity = head["plugin"], head["identity"]
         self.parameters, self.provenance = head["parameters"], head["provenance"]
+        self.bench = head.get("bench") or {}
         self._columns = fileformat.columns_of(head.get("columns", ()))
 
     def _refresh(self) -> None:
@@ -375,7 +542,8 @@ class Run:
 
     def _read_ending(self) -> bool:
         with self._reading() as database:
-            row = database.execute(f"SELECT {_END_FIELDS}, crc32 FROM ending").fetchone()
+            fields = fileformat.END_FIELDS[fileformat.format_of(database)]
+            row = database.execute(f"SELECT {fields}, crc32 FROM ending").fetchone()
         if row is None:
             return False
         if fileformat.text_crc32(*row[:-1]) != row[-1]:

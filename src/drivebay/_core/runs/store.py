@@ -25,6 +25,7 @@ from drivebay._core.runs import export, facts, fileformat, holder, mounts, plain
 from drivebay._core.runs.catalogue import Catalogue, Rebuilt
 from drivebay._core.runs.query import Query, query
 from drivebay._core.runs.run import Run
+from drivebay._core.runs.sources import Sources
 from drivebay._core.runs.writer import RunDraft, RunWriter
 
 _DIGITS = shelf.DIGITS
@@ -56,6 +57,8 @@ class RunStore:
         parameters: object = None,
         columns: Sequence[Any] = (),
         provenance: object = None,
+        bench: object = None,
+        sources: Sources | None = None,
     ) -> RunWriter:
         """Begin a run and return its writer; the run is on the disk then.
 
@@ -68,6 +71,8 @@ class RunStore:
             columns: ``(name, unit, kind)`` each, or the method's ``Column`` objects; none means
                 that the first chunk shows them.
             provenance: what else should be known in ten years.
+            bench: what the bench says of the instrument: ``alias``, ``limits``, ``policy``...
+            sources: files of the code that measures, by plugin and path, its own plugin first.
 
         Raises:
             RunError: something of it is no data, or the columns are not well formed.
@@ -81,6 +86,8 @@ class RunStore:
             parameters=parameters,
             columns=columns,
             provenance=provenance,
+            bench=bench,
+            sources=sources,
         ).open()
 
     def draft(
@@ -93,6 +100,8 @@ class RunStore:
         parameters: object = None,
         columns: Sequence[Any] = (),
         provenance: object = None,
+        bench: object = None,
+        sources: Sources | None = None,
     ) -> RunDraft:
         """Begin a run as :meth:`create` does, but leave the syncs to :meth:`RunDraft.open`.
 
@@ -104,6 +113,7 @@ class RunStore:
             "identity": plain.to_text({} if identity is None else identity, "identity"),
             "parameters": plain.to_text(parameters or {}, "parameters"),
             "provenance": plain.to_text(provenance or {}, "provenance"),
+            "bench": plain.to_text(bench or {}, "bench"),
         }
         if stored:
             texts["columns"] = fileformat.columns_text(stored)
@@ -120,7 +130,7 @@ class RunStore:
             "writer": _writer(),
         }
         texts["run"] = plain.to_text(about, "run")
-        return RunDraft(path, lock, stored, started_ns, texts)
+        return RunDraft(path, lock, stored, started_ns, texts, sources)
 
     def ids(self) -> builtins.list[str]:
         """Ids of all runs, newest first; empty when there is no folder yet.

@@ -14,12 +14,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from drivebay._core.errors import AbortedError, DrivebayError, RunError
-from drivebay._core.runs import fileformat, holder, plain
+from drivebay._core.runs import environment, fileformat, holder, plain
 from drivebay._core.runs.points import Points
 from drivebay._core.runs.run import Run
+from drivebay._core.runs.sources import Sources, rows_of
+from drivebay._core.runs.transcript import Block, block_crc32
 
 ENDINGS = ("done", "aborted", "failed")
 _INSERT_CHUNK = "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_BLOCK = "INSERT INTO transcript VALUES (?, ?, ?, ?, ?, ?)"
 _INSERT_VALUE = "INSERT OR REPLACE INTO results VALUES (?, ?, ?)"
 _SEAL_WAIT_S = 2.0  # for readers of the run to finish their look before its two files become one
 _SEAL_STEP_S = 0.01
@@ -34,16 +37,37 @@ class PreparedChunk:
     time_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, as it will be stored: nanoseconds since the run began, JSON text."""
+
+    time_ns: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is stored in one step with chunks: what was said to the instrument, what happened."""
+
+    blocks: Sequence[Block] = ()
+    events: Sequence[Event] = ()
+
+
+NOTHING = Beside()
+
+
 class ChunkShape:
     """What the chunks of a run look like, known before its file is and shared with its writer.
 
     Attributes:
         columns: empty until the first chunk has shown them, where none were declared.
+        started_ns: when the run began, on the monotonic clock.
     """
 
     def __init__(self, columns: tuple[fileformat.StoredColumn, ...], started_ns: int) -> None:
         self.columns = columns
-        self._started_ns = started_ns
+        self.started_ns = started_ns
         self._deciding = threading.Lock()  # short: whose chunk is the first
 
     def prepare(self, chunk: Mapping[str, Any]) -> PreparedChunk:
@@ -62,7 +86,7 @@ class ChunkShape:
 
     def now_ns(self) -> int:
         """Nanoseconds since the run began."""
-        return time.monotonic_ns() - self._started_ns
+        return time.monotonic_ns() - self.started_ns
 
 
 class RunDraft:
@@ -80,14 +104,17 @@ class RunDraft:
         columns: tuple[fileformat.StoredColumn, ...],
         started_ns: int,
         header: Mapping[str, str],
+        sources: Sources | None = None,
     ) -> None:
         self.path = path
         self._lock = lock
         self.shape = ChunkShape(columns, started_ns)
         self._header = header
         self._building = path.with_suffix(".building")
+        begin = plain.to_text({"clock": environment.clocks()}, "begin")
+        events = [fileformat.event_row(0, 0, "begin", begin)]
         with self._giving_up():
-            fileformat.write_draft(self._building, header)
+            fileformat.write_draft(self._building, header, rows_of(sources or {}), events)
 
     @property
     def id(self) -> str:
@@ -138,6 +165,9 @@ class RunWriter:
         self._columns_stored = "columns" in header
         self._chunks = 0
         self._rows = 0
+        self._events = 1  # the draft holds its beginning
+        self._blocks = 0
+        self._messages = 0
         self._ended = False
         self._points: Points | None = None
         self._guard = threading.Lock()  # held while the disk works
@@ -180,8 +210,12 @@ class RunWriter:
         self._must_be_open()
         self.keep([self._shape.prepare(chunk)])
 
-    def keep(self, prepared: Sequence[PreparedChunk]) -> None:
+    def keep(self, prepared: Sequence[PreparedChunk], beside: Beside = NOTHING) -> None:
         """Store chunks, in this order, all or none; as durable as :meth:`append` when it returns.
+
+        Args:
+            prepared: the chunks.
+            beside: what is stored in the same step.
 
         Raises:
             RunError: the run has ended.
@@ -190,13 +224,16 @@ class RunWriter:
         with self._guard:
             self._must_be_open()
             lines = self._chunk_lines(prepared)
-            if self._columns_stored and len(lines) == 1:
+            more = bool(beside.blocks or beside.events)
+            if self._columns_stored and len(lines) == 1 and not more:
                 with fileformat.store_errors(self.path, "append to"):
                     self._database.execute(_INSERT_CHUNK, lines[0])  # a transaction of its own
-            elif lines:
+            elif lines or more:
                 with self._step("append to"):
                     self._insert(lines)
+                    self._insert_beside(beside)
             self._count(lines)
+            self._count_beside(beside)
 
     def points(self, every_s: float = 0.1) -> Points:
         """Return what takes points one at a time and commits them in groups.
@@ -236,6 +273,24 @@ class RunWriter:
             )
         self._database.executemany(_INSERT_CHUNK, lines)
 
+    def _insert_beside(self, beside: Beside) -> None:
+        events = (
+            fileformat.event_row(number, one.time_ns, one.kind, one.text)
+            for number, one in enumerate(beside.events, self._events)
+        )
+        self._database.executemany(fileformat.INSERT_EVENT, events)
+        first = self._messages
+        for number, one in enumerate(beside.blocks, self._blocks):
+            place = (number, one.phase, first, one.messages)
+            self._database.execute(_INSERT_BLOCK, (*place, block_crc32(*place, one.data), one.data))
+            first += one.messages
+
+    def _count_beside(self, beside: Beside) -> None:
+        """Note what is on the disk now."""
+        self._events += len(beside.events)
+        self._blocks += len(beside.blocks)
+        self._messages += sum(one.messages for one in beside.blocks)
+
     def _count(self, lines: list[tuple[Any, ...]]) -> None:
         """Note what is on the disk now."""
         if lines:
@@ -263,14 +318,7 @@ class RunWriter:
             StoreError: the disk is full or gone.
         """
         text = plain.to_text(data, f"event {kind}")
-        with self._guard:
-            self._must_be_open()
-            time_ns = self._shape.now_ns()
-            with self._step("append to"):
-                self._database.execute(
-                    "INSERT INTO events (time_ns, kind, data, crc32) VALUES (?, ?, ?, ?)",
-                    (time_ns, kind, text, fileformat.text_crc32(time_ns, kind, text)),
-                )
+        self.keep((), Beside(events=(Event(self._shape.now_ns(), kind, text),)))
 
     def finish(
         self,
@@ -278,6 +326,7 @@ class RunWriter:
         reason: str | None = None,
         values: Mapping[str, object] | None = None,
         prepared: Sequence[PreparedChunk] = (),
+        beside: Beside = NOTHING,
     ) -> Run:
         """End the run and leave one single file that can be copied.
 
@@ -286,6 +335,7 @@ class RunWriter:
             reason: why it was not done, for a person.
             values: as :meth:`add_values` takes them, stored in the same step.
             prepared: last chunks, stored in the same step.
+            beside: what else is, before the event of the end.
 
         Raises:
             RunError: it has ended already, ``state`` is none of the three, or a value is no data.
@@ -306,12 +356,18 @@ class RunWriter:
             try:
                 lines = self._chunk_lines(prepared)
                 now, time_ns = datetime.now(UTC), self._shape.now_ns()
+                last = Event(time_ns, "end", _end_text(state, reason))
+                beside = Beside(beside.blocks, (*beside.events, last))
                 with self._step("finish"):
                     self._insert(lines)
+                    self._insert_beside(beside)
                     self._count(lines)
+                    self._count_beside(beside)
                     self._database.executemany(_INSERT_VALUE, value_lines)
                     _put_ending(
-                        self._database, state, reason, now, time_ns, self._chunks, self._rows
+                        self._database,
+                        (state, reason, fileformat.iso(now), time_ns, self._chunks, self._rows),
+                        (self._events, self._blocks, self._messages),
                     )
                 is_one_file = _become_one_file(self._database)
             finally:
@@ -378,19 +434,24 @@ def _value_lines(values: Mapping[str, object]) -> list[tuple[str, str, int]]:
     return [(name, text, fileformat.text_crc32(name, text)) for name, text in texts]
 
 
+def _end_text(state: str, reason: str | None) -> str:
+    end = {"state": state, "reason": reason, "clock": environment.clocks()}
+    return plain.to_text(end, "end")
+
+
 def _put_ending(
-    database: sqlite3.Connection,
-    state: str,
-    reason: str | None,
-    ended_at: datetime,
-    time_ns: int,
-    chunks: int,
-    rows: int,
+    database: sqlite3.Connection, end: tuple[Any, ...], beside: tuple[int, int, int]
 ) -> None:
-    row = (state, reason, fileformat.iso(ended_at), time_ns, chunks, rows)
-    database.execute(
-        "INSERT INTO ending VALUES (1, ?, ?, ?, ?, ?, ?, ?)", (*row, fileformat.text_crc32(*row))
-    )
+    """Say how a run ended, and how much there is of it.
+
+    Args:
+        database: the run, of either format.
+        end: state, reason, when, nanoseconds since it began, chunks, rows.
+        beside: events, blocks and messages.
+    """
+    row = end if fileformat.format_of(database) == 1 else (*end, *beside)
+    marks = ", ".join("?" * (len(row) + 1))
+    database.execute(f"INSERT INTO ending VALUES (1, {marks})", (*row, fileformat.text_crc32(*row)))
 
 
 def _become_one_file(database: sqlite3.Connection) -> bool:
@@ -462,4 +523,14 @@ def _note_interruption(database: sqlite3.Connection, path: Path) -> None:
         "SELECT count(*), coalesce(sum(rows), 0) FROM chunks"
     ).fetchone()
     ended_at = datetime.fromisoformat(run.started_at) + timedelta(microseconds=last / 1000)
-    _put_ending(database, "interrupted", run.interruption, ended_at, last, chunks, rows)
+    end = ("interrupted", run.interruption, fileformat.iso(ended_at), last, chunks, rows)
+    _put_ending(database, end, _counts_beside(database))
+
+
+def _counts_beside(database: sqlite3.Connection) -> tuple[int, int, int]:
+    if fileformat.format_of(database) == 1:
+        return 0, 0, 0
+    events, blocks, messages = database.execute(
+        "SELECT (SELECT count(*) FROM events), count(*), coalesce(sum(messages), 0) FROM transcript"
+    ).fetchone()
+    return events, blocks, messages
