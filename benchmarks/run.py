@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import backend
+import catalogue
 import engine
 import hosts
 import reloading
@@ -71,6 +72,7 @@ BENCHMARKS = {
         *sessions.ALL,
         *hosts.ALL,
         *backend.ALL,
+        *catalogue.ALL,
     )
 }
 

@@ -32,6 +32,7 @@ NAMES = [
     "host_starts",
     "pyvisa_question",
     "pyvisa_programs",
+    "catalogue",
 ]
 # What a row calls a peer, and the package that must be there to measure it.
 PEERS = {

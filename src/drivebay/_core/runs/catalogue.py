@@ -5,11 +5,11 @@ folder bear the stamps under which it was read; whatever bears another is read a
 answer is given. Deleted, damaged, older, locked or not writable, it is made anew, in memory if need
 be, and the answer is the same. The writers of runs know nothing of it, so they never wait for it.
 
-Two limits: a change that leaves a file's length and both its times as they were is not seen (no
-program does that by accident; a failing disk may, and ``verify`` finds it), and a file overwritten
-in place, in a folder that does not change with it, is seen when it is about to be shown and not
-when it would newly meet a criterion. SQLite changes no file like that, nor does saving, copying a
-new file, or moving one.
+Two limits. A change that leaves a file's length and both its times as they were is not seen: no
+program does that by accident; a failing disk may, and ``verify`` of a run, or a rebuilding, finds
+it. And a run overwritten in place, in a folder that does not change with it, is seen when it is
+about to be shown and not when it would newly meet a criterion. SQLite changes no file like that,
+nor does saving a file, copying a new one or moving one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -42,7 +42,7 @@ _COLUMNS: Final = ", ".join(Facts._fields)
 _SCHEMA: Final = f"""
 CREATE TABLE folders (folder TEXT PRIMARY KEY, modified_ns INTEGER, changed_ns INTEGER,
     size INTEGER, files INTEGER) WITHOUT ROWID;
-CREATE TABLE runs ({_COLUMNS.replace("order,", '"order",')},
+CREATE TABLE runs ({_COLUMNS.replace("order,", '"order",')}, crc32 INTEGER,
     PRIMARY KEY ("order", folder, name)) WITHOUT ROWID;
 CREATE UNIQUE INDEX places ON runs (folder, name);
 CREATE INDEX ids ON runs (id);
@@ -53,7 +53,7 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
 _SELECT: Final = "SELECT " + ", ".join(f'runs."{field}"' for field in Facts._fields)
-_INSERT: Final = f"INSERT INTO runs VALUES ({', '.join('?' * len(Facts._fields))})"
+_INSERT: Final = f"INSERT INTO runs VALUES ({', '.join('?' * len(Facts._fields))}, ?)"
 _HERE: Final = "folder = ? AND name = ?"
 _NEWEST_FIRST: Final = 'ORDER BY runs."order" DESC, runs.folder DESC, runs.name DESC'
 
@@ -100,6 +100,7 @@ class Catalogue:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / shelf.CATALOGUE
+        self._seal_path = self.path.with_suffix(".seal")
 
     def find(self, wanted: Query, limit: int | None = None) -> list[Facts]:
         """Return what is known of the runs that meet all criteria, newest first.
@@ -161,8 +162,14 @@ class Catalogue:
             try:
                 with self._database() as database:
                     index = _Index(self.folder, database)
-                    index.refresh()
-                    return ask(index)
+                    if not self._is_sealed():
+                        index.check()
+                    try:
+                        index.refresh()
+                        return ask(index)
+                    finally:
+                        if index.changed:
+                            self._seal()
             except _DAMAGE as exc:
                 if _is_passing(exc):
                     break
@@ -170,7 +177,10 @@ class Catalogue:
         with _memory() as database:
             index = _Index(self.folder, database)
             with contextlib.suppress(*_DAMAGE), self._readable() as old:
-                index.become(_Index(self.folder, old))
+                left = _Index(self.folder, old)
+                if not self._is_sealed():
+                    left.check()
+                index.become(left)
             index.refresh()
             return ask(index)
 
@@ -183,6 +193,7 @@ class Catalogue:
             try:
                 with self._database() as database:
                     _Index(self.folder, database).become(fresh)
+                    self._seal()
                     return True
             except _DAMAGE as exc:
                 if _is_passing(exc):
@@ -208,6 +219,18 @@ class Catalogue:
             yield database
         finally:
             database.close()
+
+    def _is_sealed(self) -> bool:
+        """Whether nobody but a catalogue has changed the file, so that it need not be checked."""
+        try:
+            return self._seal_path.read_text(encoding="ascii") == str(shelf.stamp_of(self.path))
+        except (OSError, ValueError):
+            return False
+
+    def _seal(self) -> None:
+        """Note that the file is as a catalogue left it; a program killed before costs a check."""
+        with contextlib.suppress(OSError):
+            self._seal_path.write_text(str(shelf.stamp_of(self.path)), encoding="ascii")
 
     def _empty(self) -> None:
         """Make a damaged catalogue an empty database.
@@ -286,6 +309,8 @@ class _Index:
     def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
         self._folder = folder
         self._database = database
+        self.changed = False
+        self._read_places: set[tuple[str, str]] = set()  # in the refreshing under way
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -338,6 +363,7 @@ class _Index:
             OSError: the folder cannot be listed.
         """
         now_ns = shelf.now_ns()
+        self._read_places.clear()
         self._count_again()
         known = self._folders()
         names = set(known) - {""}
@@ -353,7 +379,7 @@ class _Index:
         for name in sorted(names):
             self._refresh_folder(name, known.get(name), now_ns)
         unsettled = self._database.execute("SELECT folder, name FROM runs WHERE NOT settled")
-        self._read_again(unsettled.fetchall())
+        self._read_again(set(unsettled.fetchall()) - self._read_places)
 
     def _refresh_folder(self, name: str, known: shelf.Stamp | None, now_ns: int) -> None:
         stamp = shelf.stamp_of(self._folder / name)
@@ -367,6 +393,21 @@ class _Index:
             self._forget_folders({name})
             return
         self._fold(name, there, stamp or shelf.NOTHING, now_ns)
+
+    def check(self) -> None:
+        """Look whether everything is as it was written.
+
+        Raises:
+            sqlite3.DatabaseError: something is not.
+        """
+        problems = self._database.execute("PRAGMA integrity_check(1)").fetchall()
+        rows = self._database.execute(
+            f'{_SELECT}, text, crc32 FROM runs LEFT JOIN texts USING ("order", folder, name)'
+        )
+        wrong = sum(fileformat.text_crc32(*row) != crc for *row, crc in rows)
+        if problems != [("ok",)] or wrong:
+            raise sqlite3.DatabaseError(f"{wrong} rows of the catalogue are damaged")
+        self._forget_stamps()
 
     def become(self, other: _Index) -> None:
         """Take everything from another index, in one step."""
@@ -386,12 +427,17 @@ class _Index:
         (rows,) = self._database.execute("SELECT count(*) FROM runs").fetchone()
         (files,) = self._database.execute("SELECT coalesce(sum(files), 0) FROM folders").fetchone()
         if rows != files:
+            self._forget_stamps()
+
+    def _forget_stamps(self) -> None:
+        """Have every folder looked at again; the runs known in it stay."""
+        if self._folders():
             with self._step():
-                self._database.execute("UPDATE folders SET size = -1, files = 0")
+                self._database.execute("DELETE FROM folders")
 
     def _folders(self) -> dict[str, shelf.Stamp]:
         rows = self._database.execute("SELECT folder, modified_ns, changed_ns, size FROM folders")
-        return {folder: shelf.Stamp(*stamp) for folder, *stamp in rows}
+        return {row[0]: row[1:] for row in rows}
 
     def _forget_folders(self, gone: set[str]) -> None:
         if not gone:
@@ -404,45 +450,66 @@ class _Index:
     def _fold(self, folder: str, there: shelf.Shelf, stamp: shelf.Stamp, now_ns: int) -> None:
         """Bring one folder up to date; its own stamp is noted last, when all of it is in."""
         rows = self._database.execute(
-            "SELECT name, modified_ns, changed_ns, size, settled FROM runs WHERE folder = ?",
-            (folder,),
+            "SELECT name, modified_ns, changed_ns, size FROM runs WHERE folder = ?", (folder,)
         )
-        known = {name: (shelf.Stamp(*of), settled) for name, *of, settled in rows}
-        changed = [
-            (folder, name)
-            for name, of in there.files.items()
-            if known.get(name) != (of, 1) or shelf.stem(name) in there.unfinished
-        ]
-        self._read_again(changed)
-        noted = stamp if stamp.settled_at(now_ns) else shelf.NOTHING
+        known = {row[0]: row[1:] for row in rows}
+        live = {f"{name}{fileformat.SUFFIX}" for name in there.unfinished} & there.files.keys()
+        changed = [name for name, of in there.files.items() if known.get(name) != of]
+        self._read_again({(folder, name) for name in (*changed, *live)})
+        gone = [(folder, name) for name in known.keys() - there.files.keys()]
+        noted = stamp if shelf.is_settled(stamp, now_ns) else shelf.NOTHING
+        if not gone and self._folders().get(folder) == noted:
+            return
         with self._step():
-            self._remove([(folder, name) for name in known.keys() - there.files.keys()])
+            self._remove(gone)
             self._recount({folder})
             self._database.execute(
                 "UPDATE folders SET modified_ns = ?, changed_ns = ?, size = ? WHERE folder = ?",
-                (noted.modified_ns, noted.changed_ns, noted.size, folder),
+                (*noted, folder),
             )
 
-    def _read_again(self, places: Sequence[tuple[str, str]]) -> None:
+    def _read_again(self, given: Iterable[tuple[str, str]]) -> None:
+        """Read files and note what is new about them; nothing new costs no sync."""
+        places = sorted(given)
+        self._read_places.update(places)
         for first in range(0, len(places), _BATCH):
-            batch = places[first : first + _BATCH]
-            found = [each for place in batch if (each := self._read(place)) is not None]
+            changes = list(filter(None, map(self._change, places[first : first + _BATCH])))
+            if not changes:
+                continue
+            now = [each for _, each in changes if each is not None]
             with self._step():
-                removed = self._remove(batch)
-                self._database.executemany(_INSERT, [each for each, _ in found])
+                removed = self._remove([place for place, _ in changes])
+                self._database.executemany(
+                    _INSERT,
+                    [(*each, fileformat.text_crc32(*each, text)) for each, text in now],
+                )
                 self._database.executemany(
                     "INSERT INTO texts VALUES (?, ?, ?, ?)",
-                    [(each.order, each.folder, each.name, text) for each, text in found],
+                    [(each.order, each.folder, each.name, text) for each, text in now],
                 )
-                if removed != len(found):
-                    self._recount({folder for folder, _ in batch})
+                if removed != len(now):
+                    self._recount({folder for (folder, _), _ in changes})
+
+    def _change(
+        self, place: tuple[str, str]
+    ) -> tuple[tuple[str, str], tuple[Facts, str] | None] | None:
+        """Read one file; return it with its facts (None when it is gone), if that is news."""
+        before = self._database.execute(
+            f'{_SELECT}, texts.text FROM runs JOIN texts USING ("order", folder, name)'
+            f" WHERE runs.folder = ? AND runs.name = ?",
+            place,
+        ).fetchone()
+        now = self._read(place)
+        if now is None:
+            return None if before is None else (place, None)
+        return None if before == (*now[0], now[1]) else (place, now)
 
     def _read(self, place: tuple[str, str]) -> tuple[Facts, str] | None:
         now_ns = shelf.now_ns()
         stamp = shelf.stamp_of(self._folder.joinpath(*place))
         if stamp is None:
             return None
-        return facts.read(self._folder, place, stamp, believed=stamp.settled_at(now_ns))
+        return facts.read(self._folder, place, stamp, believed=shelf.is_settled(stamp, now_ns))
 
     def _remove(self, places: Sequence[tuple[str, str]]) -> int:
         # The texts first: only the runs' table finds a place without its order.
@@ -468,6 +535,7 @@ class _Index:
         try:
             yield
             self._database.execute("COMMIT")
+            self.changed = True
         except BaseException:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
@@ -480,7 +548,7 @@ class _Index:
 
 
 def _stamp(found: Facts) -> shelf.Stamp:
-    return shelf.Stamp(found.modified_ns, found.changed_ns, found.size)
+    return found.modified_ns, found.changed_ns, found.size
 
 
 def _sql(wanted: Query) -> tuple[str, list[Any]]:

@@ -52,8 +52,8 @@ class Facts(NamedTuple):
     modified_ns: int
     changed_ns: int
     size: int
-    settled: bool
-    """Whether the same stamp means the same facts; false while it is written."""
+    settled: int
+    """1 if the same stamp means the same facts, 0 while it is written."""
 
 
 def read(
@@ -110,12 +110,8 @@ def agree(facts: Facts, run: Run) -> bool:
     """Whether facts of an unchanged file are still what the file says."""
     if facts.state == "damaged":
         return run.state == "damaged"
-    return (facts.id, facts.method, facts.resource, facts.started_at) == (
-        run.id,
-        run.method,
-        run.resource,
-        run.started_at,
-    )
+    said = (run.id, run.method, run.resource, run.started_at)
+    return (facts.id, facts.method, facts.resource, facts.started_at) == tuple(map(_storable, said))
 
 
 def _of_run(run: Run, place: tuple[str, str], stamp: shelf.Stamp, settled: bool) -> Facts:
@@ -124,23 +120,23 @@ def _of_run(run: Run, place: tuple[str, str], stamp: shelf.Stamp, settled: bool)
         order=run.id if shelf.ID.fullmatch(run.id) else _order(run.started_at),
         folder=place[0],
         name=place[1],
-        id=run.id,
+        id=_storable(run.id),
         state=run.state,
-        method=run.method,
-        alias=_alias(run),
-        resource=run.resource,
-        plugin=str(run.plugin.get("name") or ""),
-        model=str(identity.get("model") or ""),
-        serial=str(identity.get("serial") or ""),
-        user=str(run.provenance.get("user") or ""),
-        started_at=run.started_at,
+        method=_storable(run.method),
+        alias=_storable(_alias(run)),
+        resource=_storable(run.resource),
+        plugin=_storable(run.plugin.get("name")),
+        model=_storable(identity.get("model")),
+        serial=_storable(identity.get("serial")),
+        user=_storable(run.provenance.get("user")),
+        started_at=_storable(run.started_at),
         duration_s=run.duration_s,
         rows=len(run),
         tags="".join(f"\n{tag}\n" for tag in _tags(run)),
-        modified_ns=stamp.modified_ns,
-        changed_ns=stamp.changed_ns,
-        size=stamp.size,
-        settled=settled,
+        modified_ns=stamp[0],
+        changed_ns=stamp[1],
+        size=stamp[2],
+        settled=int(settled),
     )
 
 
@@ -161,7 +157,7 @@ def _of_unread(
     path: Path, state: str, place: tuple[str, str], stamp: shelf.Stamp, settled: bool
 ) -> Facts:
     name = shelf.stem(path.name)
-    changed = datetime.fromtimestamp(stamp.modified_ns / 1e9, UTC)
+    changed = datetime.fromtimestamp(stamp[0] / 1e9, UTC)
     order = name if shelf.ID.fullmatch(name) else _order(fileformat.iso(changed))
     began = changed
     if order == name:
@@ -180,10 +176,10 @@ def _of_unread(
         duration_s=0.0,
         rows=0,
         tags="",
-        modified_ns=stamp.modified_ns,
-        changed_ns=stamp.changed_ns,
-        size=stamp.size,
-        settled=settled,
+        modified_ns=stamp[0],
+        changed_ns=stamp[1],
+        size=stamp[2],
+        settled=int(settled),
     )
 
 
@@ -197,6 +193,11 @@ def _order(started_at: str) -> str:
     return f"{digits[:8]}-{digits[8:]}"
 
 
+def _storable(value: object) -> str:
+    """Text that SQLite takes: a lone half of a character, which JSON can hold, becomes ``?``."""
+    return str(value or "").encode("utf-8", "replace").decode("utf-8")
+
+
 def _alias(run: Run) -> str:
     return str(run.provenance.get("alias") or "")
 
@@ -206,7 +207,7 @@ def _tags(run: Run) -> tuple[str, ...]:
 
 
 def _text(run: Run) -> str:
-    return "\n".join(_pieces(run))[:_MOST_TEXT].casefold()
+    return _storable("\n".join(_pieces(run))[:_MOST_TEXT]).casefold()
 
 
 def _pieces(run: Run) -> Iterator[str]:

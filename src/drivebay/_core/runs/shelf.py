@@ -8,15 +8,18 @@ folder right under it is found too, whatever its name. Never opens a file, and n
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from drivebay._core.runs import fileformat
+
+_log = logging.getLogger("drivebay.runs")
 
 # Without 0, 1, i, l and o, which people confuse; in ASCII order, so that ids sort as times do.
 DIGITS: Final = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -35,25 +38,11 @@ _LEFT_OVERS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Stamp:
-    """What changes when a file or a folder does; the system sets ``changed_ns``, nobody else."""
+Stamp: TypeAlias = tuple[int, int, int]
+"""What changes when a file or a folder does: nanoseconds of its last writing and of its last
+change, which nobody but the system sets, and its length. A plain tuple: thousands are compared."""
 
-    modified_ns: int
-    changed_ns: int
-    size: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Stamp:
-        """Take it from what the system says."""
-        return cls(status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-
-    def settled_at(self, now_ns: int) -> bool:
-        """Whether a later change would show in it."""
-        return abs(now_ns - self.changed_ns) >= SETTLED_NS
-
-
-NOTHING: Final = Stamp(0, 0, -1)
+NOTHING: Final[Stamp] = (0, 0, -1)
 """A stamp that no file has."""
 
 
@@ -98,14 +87,28 @@ def look(folder: Path) -> Shelf:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
-            if name.endswith(fileformat.SUFFIX):
-                if name != CATALOGUE:
-                    _note_file(found, entry)
+            if not _is_text(name):
+                _log.warning("%r in %s is left out: its name is not text", name, folder)
+            elif name.endswith(fileformat.SUFFIX):
+                _note_file(found, entry)
             elif name.endswith(_LEFT_OVERS):
                 found.unfinished.add(stem(name))
-            elif "." not in name[:1] and name != TRASH and entry.is_dir():
+            elif "." not in name[:1] and name != TRASH and _is_folder(entry):
                 found.folders.add(name)
+    found.files.pop(CATALOGUE, None)
     return found
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is more than bytes that the system could not read."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _note_file(found: Shelf, entry: os.DirEntry[str]) -> None:
@@ -113,7 +116,12 @@ def _note_file(found: Shelf, entry: os.DirEntry[str]) -> None:
         status = entry.stat()
     except OSError:  # removed since, or a link that leads nowhere
         return
-    found.files[entry.name] = Stamp.of(status)
+    found.files[entry.name] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+
+
+def is_settled(stamp: Stamp, now_ns: int) -> bool:
+    """Whether a later change would show in a stamp."""
+    return abs(now_ns - stamp[1]) >= SETTLED_NS
 
 
 def stem(name: str) -> str:
@@ -136,9 +144,10 @@ def is_unfinished(path: Path) -> bool:
 def stamp_of(path: Path) -> Stamp | None:
     """Return a file's or folder's stamp; None when it is not there."""
     try:
-        return Stamp.of(path.stat())
+        status = path.stat()
     except OSError:
         return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def now_ns() -> int:
