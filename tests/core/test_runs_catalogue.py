@@ -621,3 +621,103 @@ def test_a_name_of_many_runs_and_of_none_says_which_there_are(store: RunStore):
     (store.folder / "20990101-000000-2222.sqlite").write_bytes(b"x")
     with pytest.raises(StoreError):
         store.open("20990101-000000-2222")
+
+
+# -- what can go ---------------------------------------------------------------------------------
+
+
+def age(path: Path, hours: float) -> None:
+    at = path.stat().st_mtime - hours * 3600
+    os.utime(path, (at, at))
+
+
+def test_runs_without_a_point_can_go_and_everything_else_stays(store: RunStore):
+    empty = [begin(store).finish(state) for state in ("failed", "aborted")]
+    for state in ("failed", "done"):
+        ended(store, state)
+    begin(store).finish("done")
+    valued = begin(store)
+    valued.add_values({"resistance_ohm": 50.0})
+    valued.finish("failed")
+    running = begin(store)
+    before = len(store.list())
+
+    found = store.gc(older_than="0 s")
+
+    assert {each.path for each in found} == {run.path for run in empty}
+    assert all(each.moved_to is None and "without a point" in each.reason for each in found)
+    assert store.gc() == []  # none of them is a month old
+    assert len(store.list()) == before
+
+    gone = store.gc(older_than="0 s", remove=True)
+
+    assert {each.moved_to.name for each in gone if each.moved_to} == {r.path.name for r in empty}
+    assert all(each.moved_to and each.moved_to.is_file() for each in gone)
+    assert len(store.list()) == before - 2
+    assert store.gc(older_than="0 s") == []
+    assert running.finish("done").state == "done"
+
+
+def test_what_was_thrown_away_can_be_moved_back(store: RunStore):
+    run = ended(store, rows=3)
+
+    (gone,) = store.gc([run.id], remove=True)
+    assert store.list() == []
+    assert gone.moved_to is not None
+    gone.moved_to.rename(store.folder / gone.moved_to.name)
+
+    (again,) = store.list()
+    assert (again.id, len(again)) == (run.id, 3)
+
+
+def test_two_files_of_one_name_do_not_replace_each_other_in_the_trash(store: RunStore):
+    run = ended(store)
+    shutil.copy(run.path, store.folder / run.path.name)
+
+    first = store.gc([run.path], remove=True)
+    second = store.gc([store.folder / run.path.name], remove=True)
+
+    assert first[0].moved_to != second[0].moved_to
+    assert len(list((store.folder / shelf.TRASH).iterdir())) == 2
+
+
+def test_a_run_that_is_written_cannot_be_thrown_away(store: RunStore):
+    writer = begin(store)
+
+    with pytest.raises(RunError, match="is being written"):
+        store.gc([writer.id])
+    assert writer.finish("done").state == "done"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("20260101-000000-2222.building", "half-made run"),
+        ("20260101-000000-2222.lock", "lock"),
+        ("20260101-000000-2222.sqlite-wal", "log"),
+        ("20260101-000000-2222.sqlite-shm", "log"),
+    ],
+)
+def test_what_a_killed_program_left_beside_no_run_can_go_after_an_hour(
+    store: RunStore, name: str, kind: str
+):
+    run = ended(store)
+    path = run.path.with_name(name)
+    path.write_bytes(b"x")
+    assert store.gc() == []  # somebody may just be making it
+    age(path, 2)
+
+    (found,) = store.gc(remove=True)
+
+    assert (found.path, found.kind, found.size) == (path, kind, 1)
+    assert not path.exists()
+    assert ids(store.list()) == [run.id]
+
+
+def test_the_lock_and_the_log_of_a_run_that_is_written_stay(store: RunStore):
+    writer = begin(store)
+    for path in writer.path.parent.iterdir():
+        age(path, 2)
+
+    assert store.gc(older_than="0 s", remove=True) == []
+    assert writer.finish("done").state == "done"

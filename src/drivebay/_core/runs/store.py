@@ -21,9 +21,10 @@ from typing import Any, TextIO
 
 from drivebay import _version
 from drivebay._core.errors import RunNotFoundError
-from drivebay._core.runs import export, facts, fileformat, holder, mounts, plain, shelf
+from drivebay._core.runs import export, facts, fileformat, holder, litter, mounts, plain, shelf
 from drivebay._core.runs.catalogue import Catalogue, Rebuilt
-from drivebay._core.runs.query import Query, query
+from drivebay._core.runs.litter import Litter
+from drivebay._core.runs.query import Query, moment, query
 from drivebay._core.runs.run import Run
 from drivebay._core.runs.sources import Sources
 from drivebay._core.runs.writer import RunDraft, RunWriter
@@ -225,11 +226,7 @@ class RunStore:
             RunNotFoundError: no run, or more than one, answers to it; the message lists some.
             StoreError: the file is damaged or from a newer version.
         """
-        path = Path(name)
-        if path.suffix != fileformat.SUFFIX:
-            path = self._locate(str(name))
-        elif not path.is_file():
-            raise RunNotFoundError(f"no run file {str(path)!r}")
+        path = self._path_of(name)
         return facts.open_tidied(path, shelf.is_unfinished(path))
 
     def resolve(self, name: str) -> str:
@@ -249,6 +246,45 @@ class RunStore:
         """
         with fileformat.store_errors(self.folder, "list"):
             return self._catalogue.rebuild()
+
+    def gc(
+        self,
+        runs: Iterable[str | Path] = (),
+        *,
+        older_than: str | datetime | timedelta = timedelta(days=30),
+        remove: bool = False,
+    ) -> builtins.list[Litter]:
+        """Find what can go, and with ``remove`` move it into the folder ``trash``.
+
+        Without names: runs that failed, were aborted or interrupted before their first point and
+        that bear no value, tag or note, and what killed programs have left beside no run.
+
+        Args:
+            runs: names, as :meth:`open` takes them, of runs to throw away instead, whatever they
+                hold.
+            older_than: age, or moment of the start, before which a run without points can go.
+            remove: move it; otherwise nothing is touched.
+
+        Returns:
+            Each file, with the reason, and where it lies now.
+
+        Raises:
+            RunNotFoundError: a name no run answers to.
+            RunError: a run asked for is being written, or the age cannot be read.
+            StoreError: the folder cannot be read, or a file cannot be moved.
+        """
+        found = [litter.asked_for(self._path_of(name)) for name in runs]
+        if not found:
+            before = moment(older_than, "older_than")
+            unmade = query(until=before)
+            with fileformat.store_errors(self.folder, "list"):
+                known = self._catalogue.find(unmade)
+                found = [*litter.of_runs(self.folder, known, before)]
+                found += litter.of_crashes(self.folder)
+        if not remove:
+            return found
+        with fileformat.store_errors(self.folder / shelf.TRASH, "move files to"):
+            return [litter.throw_away(self.folder, each) for each in found]
 
     def export(
         self, name: str | Path | Run, target: Path | str | TextIO, kind: str | None = None
@@ -284,6 +320,14 @@ class RunStore:
             if path.exists():  # removed meanwhile
                 runs.append(run)
         return runs
+
+    def _path_of(self, name: str | Path) -> Path:
+        path = Path(name)
+        if path.suffix != fileformat.SUFFIX:
+            return self._locate(str(name))
+        if not path.is_file():
+            raise RunNotFoundError(f"no run file {str(path)!r}")
+        return path
 
     def _locate(self, name: str) -> Path:
         """Return the file that a name stands for."""
