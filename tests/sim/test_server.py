@@ -47,10 +47,12 @@ def test_pyvisa_py_sets_and_measures(bench):
 
 def test_a_single_connection_server_turns_the_second_away_until_the_first_leaves(bench):
     server, first = bench(single_connection=True)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as second:
-        server.log.wait_for("connection_refused")
-        with pytest.raises(ConnectionResetError):
-            second.recv(1)
+    with (
+        pytest.raises(ConnectionResetError),  # at once, or when it reads
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as second,
+    ):
+        second.recv(1)
+    server.log.wait_for("connection_refused")
     assert first.query("*OPC?") == "1"
 
     first.close()

@@ -49,7 +49,7 @@ def find(
             click.echo("no instrument found: VISA lists none, DRIVEBAY_RESOURCES names none")
             click.echo("  search wider: drivebay find --network, drivebay find --serial")
             click.echo("  name one: drivebay find TCPIP::192.0.2.10::5025::SOCKET")
-            click.echo("  or start a simulated one: drivebay sim keithley2400")
+            click.echo("  or start simulated ones: drivebay sim --all --bench-file bench.yaml")
     return OK if there else NOT_FOUND
 
 

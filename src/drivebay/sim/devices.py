@@ -195,7 +195,7 @@ class Diode(Device):
     def conductance_s(self, voltage_v: float) -> float:
         """Junction and shunt, in series with the series resistance."""
         a, sat, rs, rsh = self._law()
-        exponent = (voltage_v - self.current_a(voltage_v) * rs) / a
+        exponent = (voltage_v - (self.current_a(voltage_v) * rs if rs else 0.0)) / a
         if exponent > _LARGEST_EXPONENT:
             return 1.0 / rs if rs else math.inf
         junction_s = sat / a * math.exp(exponent) + 1.0 / rsh

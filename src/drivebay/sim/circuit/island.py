@@ -264,10 +264,12 @@ class Island:
         current, held = x[self.nodes + port], self._sensed(x, port, boundary.remote)
         limited, driven = (held, current) if boundary.kind == AMP else (current, held)
         if mode == 0:
-            over = abs(limited) > boundary.limit * (1.0 + 1e-12)
+            over = abs(limited) > boundary.limit * (1.0 + 1e-9)
             return (1 if limited > 0 else -1) if over else 0
         missing = boundary.level - driven - boundary.ohm * current
-        return mode if mode * missing >= -1e-12 * abs(boundary.level) else 0
+        # Wider than what Newton leaves, so that a source between both is not sent to and fro.
+        floor = 1e-15 if boundary.kind == AMP else 1e-9
+        return mode if mode * missing >= -floor - 1e-8 * abs(boundary.level) else 0
 
     def _newton(
         self,
@@ -278,17 +280,20 @@ class Island:
         modes: Sequence[int],
     ) -> Vector:
         nodes = self.nodes
+        still = 0
         for _ in range(MOST_ITERATIONS):
             matrix, wrong = self._equations(boundaries, charges, seconds, x, modes)
             step = solved(matrix, wrong)
-            done = True
-            for place in range(self.size):
-                x[place] -= step[place]
-                floor = 1e-12 if place < nodes else 1e-18
-                if not abs(step[place]) <= floor + 1e-10 * abs(x[place]):
-                    done = False
-            if done:
-                return x
+            for place, each in enumerate(step):
+                x[place] -= each
+            if all(abs(step[k]) <= 1e-12 + 1e-10 * abs(x[k]) for k in range(nodes)):
+                # A current that is a small difference of large ones never stands quite still.
+                still += 1
+                rest = range(nodes, self.size)
+                if still > 3 or all(abs(step[k]) <= 1e-18 + 1e-10 * abs(x[k]) for k in rest):
+                    return x
+            else:
+                still = 0
         raise NoSolutionError(f"no end after {MOST_ITERATIONS} iterations")
 
     def _equations(

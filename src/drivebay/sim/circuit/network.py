@@ -106,11 +106,16 @@ class Circuit:
         return cls([part], [socket], time_scale=time_scale).ports["port"]
 
     def neighbours(self, port: str) -> list[str]:
-        """Names of the devices and ports on the same nodes as a port, in the circuit's order."""
+        """What is on the same nodes as a port, ground aside: devices (with terminal), ports."""
         mine = {node for node in self.sockets[port].nodes if node != GROUND}
-        found = [name for name, part in self.parts.items() if mine & set(part.nodes)]
+        found = []
+        for name, part in self.parts.items():
+            terminals = part.component.terminals
+            for terminal, node in zip(terminals, part.nodes, strict=True):
+                if node in mine:
+                    found.append(name if len(terminals) == 2 else f"{name}.{terminal}")
         others = [n for n, s in self.sockets.items() if n != port and mine & set(s.nodes)]
-        return found + others
+        return list(dict.fromkeys(found + others))
 
     def powers_w(self) -> Mapping[str, float]:
         """What each device takes up now; negative for one that delivers."""
