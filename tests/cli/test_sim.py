@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 
+import yaml
+
 from drivebay.cli import failures
 from drivebay.driver import open_link
 
@@ -33,3 +35,45 @@ def test_a_device_that_does_not_exist_is_a_usage_error(process):
 
     assert done.code == failures.USAGE
     assert "flux-capacitor" in done.err
+
+
+def test_a_whole_bench_is_found_with_the_bench_file_it_writes(start, process, tmp_path):
+    bench = tmp_path / "bench.yaml"
+    words = ("sim", "--all", "--free-ports", "--json", "--bench-file", str(bench))
+    running = start(*words, stdin=subprocess.PIPE)
+    ready = json.loads(running.stdout.readline())
+
+    done = process("find", "--bench", str(bench), "--json")
+
+    running.communicate("", timeout=60)
+    assert done.code == failures.OK
+    found = {each["alias"]: each for each in done.json}
+    assert sorted(found) == sorted(each["name"] for each in ready["instruments"])
+    assert all(each["idn"] for each in found.values())
+    assert {each["resource"] for each in found.values()} == {
+        each["resource"] for each in ready["instruments"]
+    }
+    assert all(any(each["connected"].values()) for each in ready["instruments"])
+    assert running.returncode == failures.OK
+
+
+def test_without_json_a_bench_prints_the_bench_file_itself(start):
+    running = start("sim", "--all", "--free-ports", stdin=subprocess.PIPE)
+
+    out = ""
+    while "# ready" not in out:
+        out += running.stdout.readline()
+    running.communicate("", timeout=60)
+
+    assert "instruments" in yaml.safe_load(out)
+    assert "transistor.gate" in out
+
+
+def test_a_circuit_that_is_wrong_is_a_usage_error(process, tmp_path):
+    circuit = tmp_path / "circuit.yaml"
+    circuit.write_text("instruments: {a: {kind: abacus}}\n", encoding="utf-8")
+
+    done = process("sim", "--circuit", str(circuit))
+
+    assert done.code == failures.USAGE
+    assert "no simulator 'abacus'" in done.err

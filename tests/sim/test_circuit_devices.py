@@ -68,10 +68,12 @@ def test_every_law_is_conserved_and_has_the_derivative_it_says(component, data):
                 )
 
 
-@pytest.mark.parametrize("component", EVERY, ids=names)
+# Light drives a solar cell, and a flat-band voltage a MOS capacitor.
+PASSIVE = [each for each in EVERY if not isinstance(each, (SolarCell, MosCapacitor))]
+
+
+@pytest.mark.parametrize("component", PASSIVE, ids=names)
 def test_nothing_flows_and_nothing_is_stored_without_a_voltage(component):
-    if isinstance(component, (SolarCell, MosCapacitor)):
-        pytest.skip("light drives one, a flat-band voltage the other")
     count = len(component.terminals) + component.inner
 
     assert component.flow([0.0] * count)[0] == pytest.approx([0.0] * count, abs=1e-24)

@@ -4,7 +4,7 @@ import math
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivebay.sim import Diode, OpenCircuit, Resistor, ShortCircuit
@@ -18,6 +18,7 @@ from drivebay.sim.circuit import (
     SeriesRC,
     Socket,
     SolarCell,
+    Varactor,
     Zener,
     amps,
     load,
@@ -170,6 +171,32 @@ def test_whatever_is_presented_power_is_conserved_and_every_limit_holds(first, s
         held = points[port].amp_a if boundary.kind == "volt" else points[port].volt_v
         if boundary is not OPEN:
             assert abs(held) <= boundary.limit * (1 + 1e-8)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(("one", "two")), sources, st.floats(1e-5, 1e-2)),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_whatever_happens_in_time_every_moment_has_a_solution(steps):
+    circuit = Circuit(
+        [
+            Part("m", Mosfet(gate_source_f=1e-11, gate_drain_f=5e-12), ("a", "b", "gnd")),
+            Part("v", Varactor(), ("gnd", "a")),
+            Part("rc", SeriesRC(1e4, 1e-8), ("b", "gnd")),
+            resistor("r", "a", "b", 1e3),
+        ],
+        [socket("one", "a"), socket("two", "b")],
+    )
+
+    for name, boundary, seconds in steps:
+        port = circuit.ports[name]
+        point = port.sweep([boundary], before_s=seconds, window_s=1e-3)[0]
+        assert math.isfinite(point.volt_v + point.amp_a)
+        assert abs(port.admittance_s(1e5)) < 1e3
 
 
 @pytest.mark.parametrize("after_tau", [0.1, 0.5, 1.0, 2.0, 5.0])

@@ -24,7 +24,8 @@ from drivebay.sim.circuit.component import Component, Vector
 
 # The insulation of every node, 1 POhm to the reference: what nothing holds has a potential still.
 INSULATION_S = 1e-15
-MOST_ITERATIONS = 120
+# Whole steps nearly always end in ten; what has not by then is taken in smaller ones.
+PLAIN_ITERATIONS, MOST_ITERATIONS = 40, 140
 _GAMMA = 1.0 - math.sqrt(0.5)
 _LEAST_STEP_S = 1e-9
 _TOLERANCE = 3e-3
@@ -241,7 +242,10 @@ class Island:
 
         Which of both each is, is guessed from the last solution and corrected until it agrees.
         """
-        modes = list(self._modes)
+        modes = [
+            mode if boundary.kind != OPEN_CIRCUIT and math.isfinite(boundary.limit) else 0
+            for mode, boundary in zip(self._modes, boundaries, strict=True)
+        ]
         seen: set[tuple[int, ...]] = set()
         for _ in range(4 + 3 ** min(len(modes), 4)):
             x = self._newton(boundaries, charges, seconds, list(start), modes)
@@ -281,9 +285,15 @@ class Island:
     ) -> Vector:
         nodes = self.nodes
         still = 0
-        for _ in range(MOST_ITERATIONS):
+        for turn in range(MOST_ITERATIONS):
             matrix, wrong = self._equations(boundaries, charges, seconds, x, modes)
-            step = solved(matrix, wrong)
+            if turn < PLAIN_ITERATIONS:
+                step = solved(matrix, wrong)
+            else:
+                kept = [list(line) for line in matrix]
+                step = solved(matrix, wrong)
+                share = self._share(boundaries, charges, seconds, x, modes, kept, step)
+                step = [share * each for each in step]
             for place, each in enumerate(step):
                 x[place] -= each
             if all(abs(step[k]) <= 1e-12 + 1e-10 * abs(x[k]) for k in range(nodes)):
@@ -295,6 +305,32 @@ class Island:
             else:
                 still = 0
         raise NoSolutionError(f"no end after {MOST_ITERATIONS} iterations")
+
+    def _share(
+        self,
+        boundaries: Sequence[Boundary],
+        charges: Charges | None,
+        seconds: float,
+        x: Vector,
+        modes: Sequence[int],
+        matrix: list[Vector],
+        step: Vector,
+    ) -> float:
+        """How much of a Newton step to take, where whole steps went round in circles.
+
+        The natural monotonicity test: what the same Jacobian would still correct afterwards has to
+        be less (P. Deuflhard, *Newton Methods for Nonlinear Problems*, 2004, section 3.3).
+        """
+        size = math.hypot(*step[: self.nodes])
+        share = 1.0
+        while share > 1e-3:
+            there = [a - share * b for a, b in zip(x, step, strict=True)]
+            wrong = self._equations(boundaries, charges, seconds, there, modes)[1]
+            left = solved([list(line) for line in matrix], wrong)
+            if math.hypot(*left[: self.nodes]) <= (1.0 - 0.25 * share) * size:
+                break
+            share *= 0.5
+        return share
 
     def _equations(
         self,
