@@ -178,12 +178,13 @@ def test_several_quantities_are_drawn_one_panel_a_unit():
     assert "Own method" in texts(figure)
 
 
-def test_a_single_column_is_drawn_against_its_number_and_time_is_an_axis_of_last_resort():
+def test_a_single_column_is_drawn_against_its_number_or_its_time():
     alone = plot_run(Measured({"x": np.arange(3.0)}, {"x": "V"})).axes[0]
     assert (alone.get_xlabel(), alone.get_ylabel()) == ("Point", "X (V)")
 
     timed = Measured({"v": np.arange(3.0), "time_s": np.arange(3.0)}, {"v": "V", "time_s": "s"})
-    assert plot_run(timed).axes[0].get_ylabel() == "Time (s)"
+    axes = plot_run(timed).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Time (s)", "V (V)")
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [np.nan, np.nan], [0.0, 0.0], [1.0, np.inf]])

@@ -1,0 +1,296 @@
+"""Curves of finished runs in the terminal: axes with round numbers, marks, a legend.
+
+Promises: every line is as wide as was asked, the picture as high as was asked; directions, runs and
+points in compliance differ by mark, not by colour; with ``ascii_only`` nothing but ASCII comes out.
+Never draws what a figure of the same runs would not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from drivebay.plotting import facts
+from drivebay.plotting.curves import (
+    Chart,
+    Curve,
+    Plottable,
+    directions,
+    heading_of,
+    log_floor,
+    thinned,
+    wants_log,
+)
+from drivebay.plotting.figures import same_charts
+from drivebay.plotting.numbers import decades, engineering, in_ascii, round_ticks, words
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+_LEAST_WIDTH, _LEAST_HEIGHT = 40, 10
+_LIMITED, _LIMITED_ASCII = "\u00d7", "#"
+# Up and down, or up only, of the first, second, ... curve. Letters where there is only ASCII.
+_MARKS = ("●○", "▲△", "■□", "◆◇", "★☆", "▼▽")
+_MARKS_ASCII = ("Aa", "Bb", "Cc", "Dd", "Ee", "Ff", "Gg", "Hh", "Ii", "Jj")
+_ONE_ASCII = "*o"
+_BOTH, _BOTH_ASCII = "◉", "@"  # of one curve: a place passed on the way up and on the way down
+_LINES_A_TICK, _CHARACTERS_A_TICK = 4, 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """One direction of the raster: the span it shows and the ticks on it."""
+
+    low: float
+    high: float
+    cells: int
+    ticks: Sequence[float] = ()
+    log: bool = False
+
+    def cell(self, value: float) -> int:
+        """The cell a value falls into, from 0."""
+        return round((value - self.low) / (self.high - self.low) * (self.cells - 1))
+
+
+@dataclass(slots=True)
+class _Raster:
+    """Characters by row and column; what is drawn later lies on top."""
+
+    width: int
+    height: int
+    cells: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def put(self, column: int, row: int, mark: str) -> None:
+        if 0 <= column < self.width and 0 <= row < self.height:
+            self.cells[self.height - 1 - row, column] = mark
+
+    def lines(self) -> Iterator[str]:
+        for row in range(self.height):
+            yield "".join(self.cells.get((row, column), " ") for column in range(self.width))
+
+
+def ascii_plot(
+    runs: Plottable | Sequence[Plottable],
+    width: int = 80,
+    height: int = 24,
+    *,
+    log: bool | None = None,
+    ascii_only: bool = False,
+) -> str:
+    """Return a run, or several over each other, as text for a terminal.
+
+    Full marks are the way up, hollow ones the way down, crosses points in compliance; several runs
+    have marks of their own, and the legend names what differs between them. Of several measured
+    quantities the first is drawn.
+
+    Args:
+        runs: a run, or runs with the same columns.
+        width: characters a line; at least 40.
+        height: lines, the title, axes and legend included; at least 10. A longer legend adds to it.
+        log: draw the magnitude on a logarithmic axis; None does where a current spans more than
+            three decades.
+        ascii_only: use no character outside ASCII, for a terminal that has no more.
+
+    Raises:
+        ValueError: no runs, runs of different things, no column of numbers, or too small a picture.
+    """
+    if width < _LEAST_WIDTH or height < _LEAST_HEIGHT:
+        raise ValueError(
+            f"a picture of {width} x {height} characters is too small;"
+            f" {_LEAST_WIDTH} x {_LEAST_HEIGHT} at least"
+        )
+    several = list(runs) if isinstance(runs, Sequence) else [runs]
+    charts = same_charts(several)
+    y = charts[0].ys[0]
+    logarithmic = wants_log(charts, y, log)
+    curves = _curves(charts, facts.differences(several) if len(several) > 1 else [""], y)
+    marks = _marks(len(curves), ascii_only)
+    legend = _legend(curves, marks, width, ascii_only)
+    title = _title(several, charts[0], y, logarithmic, width)
+    rows = max(3, height - len(title) - 2 - len(legend))
+    body = _body(curves, charts[0], y, logarithmic, (width, rows), marks, ascii_only)
+    lines = [*title, *body, *legend]
+    if ascii_only:
+        lines = [in_ascii(line.translate(_FRAME)) for line in lines]
+    return "\n".join(line[:width].ljust(width) for line in lines)
+
+
+_FRAME = str.maketrans({"┤": "+", "│": "|", "└": "+", "─": "-", "┬": "+"})
+
+
+def _curves(charts: Sequence[Chart], names: Sequence[str], y: str) -> list[Curve]:
+    found = []
+    for chart, name in zip(charts, names, strict=True):
+        for curve in chart.curves(y):
+            label = ", ".join(filter(None, (name, curve.label)))
+            found.append(Curve(curve.x, curve.y, curve.limited, label))
+    return found
+
+
+def _marks(count: int, ascii_only: bool) -> list[str]:
+    """Two marks a curve, up and down; they come round again where there are too many curves."""
+    if ascii_only and count == 1:
+        return [_ONE_ASCII]
+    known = _MARKS_ASCII if ascii_only else _MARKS
+    return [known[at % len(known)] for at in range(count)]
+
+
+def _title(
+    runs: Sequence[object], chart: Chart, y: str, logarithmic: bool, width: int
+) -> list[str]:
+    names = {facts.instrument(getattr(run, "identity", None)) for run in runs}
+    ids = [str(getattr(runs[0], "id", ""))] if len(runs) == 1 else [f"{len(runs)} runs"]
+    state = str(getattr(runs[0], "state", "done"))
+    parts = [heading_of(runs[0]), names.pop() if len(names) == 1 else "", *ids]
+    if len(runs) == 1 and state != "done":
+        parts.append(state)
+    name = words(y, chart.units.get(y, ""))
+    shown = f"|{name}| (logarithmic)" if logarithmic else name
+    against = words(chart.x, chart.units.get(chart.x, "")) if chart.x else "Point"
+    return [" · ".join(filter(None, parts))[:width], f"{shown} against {against.lower()}"[:width]]
+
+
+def _body(
+    curves: Sequence[Curve],
+    chart: Chart,
+    y: str,
+    logarithmic: bool,
+    size: tuple[int, int],
+    marks: Sequence[str],
+    ascii_only: bool,
+) -> list[str]:
+    """The raster with its two axes."""
+    width, rows = size
+    x_unit, y_unit = chart.units.get(chart.x, ""), chart.units.get(y, "")
+    points = [_points(curve, logarithmic) for curve in curves]
+    tall = _scale([b for each in points for _, b, _ in each], rows, _LINES_A_TICK, logarithmic)
+    labels = {
+        tall.cell(tick): engineering(10**tick if tall.log else tick, y_unit) for tick in tall.ticks
+    }
+    margin = max([6, *map(len, labels.values())])
+    inner = width - margin - 2
+    wide = _scale([a for each in points for a, _, _ in each], inner, _CHARACTERS_A_TICK, False)
+    raster = _Raster(inner, rows)
+    limited, both = (_LIMITED_ASCII, _BOTH_ASCII) if ascii_only else (_LIMITED, _BOTH)
+    for each, pair in zip(points, marks, strict=True):
+        _draw(raster, each, wide, tall, pair, limited, both if len(curves) == 1 else "")
+    lines = []
+    for number, text in enumerate(raster.lines()):
+        label = labels.get(rows - 1 - number, "")
+        lines.append(f"{label:>{margin}} {'┤' if label else '│'}{text}")
+    return [*lines, *_under(wide, margin, x_unit)]
+
+
+_Point = tuple[float, float, str]
+
+
+def _points(curve: Curve, logarithmic: bool) -> list[_Point]:
+    """Places and the kind of mark of each: ``up``, ``down`` or ``limited``."""
+    found: list[_Point] = []
+    pieces = list(directions(curve.x))
+    two_ways = len({rising for _, rising in pieces}) > 1
+    for number, (piece, rising) in enumerate(pieces):
+        x, y = curve.x[piece], curve.y[piece]
+        for at in thinned(x, y).tolist():
+            if number and at == 0:
+                continue  # the turning point belongs to the piece before
+            a, b = float(x[at]), float(y[at])
+            if not (math.isfinite(a) and math.isfinite(b)) or (logarithmic and b == 0):
+                continue
+            limited = curve.limited is not None and bool(curve.limited[piece][at])
+            kind = "limited" if limited else "down" if two_ways and not rising else "up"
+            found.append((a, math.log10(abs(b)) if logarithmic else b, kind))
+    return found
+
+
+def _scale(values: Sequence[float], cells: int, a_tick: int, log: bool) -> _Scale:
+    """A span that holds all values and ends at no odd number, and its ticks."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    if log and values:
+        low = _log_floor(values)
+    if not high > low:
+        room = 0.5 if log else 0.5 * abs(low) or 0.5
+        low, high = low - room, high + room
+    about = max(2, cells // a_tick)
+    if log:
+        return _Scale(low, high, cells, decades(low, high, about), log=True)
+    return _Scale(low, high, cells, round_ticks(low, high, about))
+
+
+def _log_floor(logs: Sequence[float]) -> float:
+    import numpy as np
+
+    sizes = np.array(logs)
+    return math.log10(log_floor(10.0 ** (sizes - sizes.max()))) + float(sizes.max())
+
+
+def _draw(
+    raster: _Raster,
+    points: Sequence[_Point],
+    wide: _Scale,
+    tall: _Scale,
+    marks: str,
+    limited: str,
+    both: str,
+) -> None:
+    """Join the points of a curve; the marks of points in compliance come last, on top."""
+    glyph = {"up": marks[0], "down": marks[1], "limited": limited}
+    places = [(wide.cell(a), tall.cell(b), glyph[kind]) for a, b, kind in points]
+    for (a, b, before), (c, d, mark) in pairwise(places):
+        steps = max(abs(c - a), abs(d - b), 1)
+        # A way between two points is of neither kind "limited"; it is drawn as the way it goes.
+        way = mark if mark != limited else before if before != limited else marks[0]
+        for step in range(1, steps):
+            column, row = a + round((c - a) * step / steps), b + round((d - b) * step / steps)
+            if raster.cells.get((raster.height - 1 - row, column)) is None:
+                raster.put(column, row, "·" if way != limited else way)
+    seen: dict[tuple[int, int], str] = {}
+    for column, row, mark in sorted(places, key=lambda place: place[2] == limited):
+        before = seen.get((column, row), mark)
+        shown = both if both and mark != limited and before != mark else mark
+        seen[column, row] = shown if mark != limited else mark
+        raster.put(column, row, shown)
+
+
+def _under(wide: _Scale, margin: int, unit: str) -> list[str]:
+    """The x axis: a line with ticks, and their labels where they do not run into each other."""
+    places = {wide.cell(tick): engineering(tick, unit) for tick in wide.ticks}
+    axis = "".join("┬" if at in places else "─" for at in range(wide.cells))
+    line = [" "] * (margin + 2 + wide.cells)
+    free = 0
+    for place, label in sorted(places.items()):
+        begin = min(max(0, margin + 2 + place - len(label) // 2), len(line) - len(label))
+        if begin >= free:
+            line[begin : begin + len(label)] = label
+            free = begin + len(label) + 1
+    return [f"{'':>{margin}} └{axis}", "".join(line)]
+
+
+def _legend(
+    curves: Sequence[Curve], marks: Sequence[str], width: int, ascii_only: bool
+) -> list[str]:
+    """What the marks mean; nothing where there is one kind."""
+    two_ways = any(len({rising for _, rising in directions(curve.x)}) > 1 for curve in curves)
+    limited = any(curve.limited is not None and bool(curve.limited.any()) for curve in curves)
+    entries = []
+    if len(curves) > 1:
+        entries = [f"{pair[0]} {curve.label}" for curve, pair in zip(curves, marks, strict=True)]
+        if two_ways:
+            entries.append(f"{marks[0][0]} up  {marks[0][1]} down")
+    elif two_ways:
+        both = _BOTH_ASCII if ascii_only else _BOTH
+        entries = [f"{marks[0][0]} up", f"{marks[0][1]} down", f"{both} both"]
+    if limited:
+        entries.append(f"{_LIMITED_ASCII if ascii_only else _LIMITED} in compliance")
+    lines: list[str] = []
+    for entry in entries:
+        if lines and len(lines[-1]) + len(entry) + 3 <= width:
+            lines[-1] += f"   {entry}"
+        else:
+            lines.append(entry[:width])
+    return lines
