@@ -301,3 +301,18 @@ def test_an_unknown_token_opens_nothing(line_instrument):
 
     assert KeptLink(session.keeper.path, session.grant()).query("X?") == "A X?"  # control
     session.close()
+
+
+def test_who_records_gets_whole_messages_and_is_told_how_many_are_gone(line_instrument):
+    with open_link(line_instrument(echo).resource, timeout_s=LONG_S) as link:
+        for count in range(60):
+            link.write(f"{count}" + "Y" * 1_000_000)
+        found, missed, following = link.traffic(0)
+        again = link.traffic(following)
+
+    assert following == 60
+    assert 0 < missed < 60
+    assert len(found) == 60 - missed
+    assert found[-1][2] == b"59" + b"Y" * 1_000_000 + b"\n"
+    assert sum(len(data) for _, _, data in found) <= 32 << 20
+    assert again == ([], 0, 60)  # the control

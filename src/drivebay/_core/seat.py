@@ -7,9 +7,10 @@ no process and no grant behind. Owns no link and no lease: it is lent one.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +49,13 @@ class Seat(ABC):
         methods: what it can measure, by name.
         pid: the process it runs in, None for this one.
         exit: how its process ended, None while it runs.
+        talk: what was said to and by the instrument when it connected.
+        tell: is told kind and data of what the driver prints and logs, while somebody listens.
     """
 
     generation: Generation
+    talk: Sequence[tuple[int, str, bytes]] = ()
+    tell: Callable[[str, Any], None] | None = None
     identity: dict[str, str]
     methods: Mapping[str, MethodSpec]
     pid: int | None = None
@@ -221,6 +226,7 @@ class HostSeat(Seat):
         """
         self.generation = generation
         self._kept = kept
+        self._show = _teller(generation.metadata.name)
         self._on_death = on_death
         self._closing = False
         self._token = kept.grant()
@@ -231,7 +237,8 @@ class HostSeat(Seat):
                 metadata.name,
                 metadata.version,
                 limits=limits,
-                on_output=_teller(metadata.name),
+                on_output=self._printed,
+                on_log=self._logged,
                 on_death=self._ended,
             )
         except BaseException:
@@ -285,6 +292,16 @@ class HostSeat(Seat):
     def resume(self, state: Mapping[str, Any]) -> None:
         if self._resumable:
             self._host.call("resume", dict(state))
+
+    def _printed(self, line: str) -> None:
+        self._show(line)
+        if self.tell is not None:
+            self.tell("printed", line)
+
+    def _logged(self, name: str, level: int, text: str) -> None:
+        logging.getLogger(name).log(level, "%s", text)
+        if self.tell is not None:
+            self.tell("logged", {"logger": name, "level": level, "text": text})
 
     def _ended(self, ended: Exit) -> None:
         if not self._closing and self._on_death is not None:

@@ -25,6 +25,7 @@ from drivebay._core.errors import (
     BusyError,
     DrivebayError,
     DriverCrashedError,
+    LeaseError,
     LimitError,
     LinkError,
     LinkLostError,
@@ -44,6 +45,9 @@ _ABORT_DEADLINE_S: Final = 10.0
 
 _TAKE_OVER_S: Final = 30.0
 """How long a measurement waits for newer code that is taking over."""
+
+_FAR: Final = 1 << 62
+"""A message number that no keeper gets to: there is nothing from it on."""
 
 MakeSeat = Callable[[Generation, Ranges], Seat]
 Limits = Mapping[str, tuple[float, float]]
@@ -66,6 +70,9 @@ class Session:
         suspect: a measurement did not end well and nobody has confirmed the safe state since.
         reloads: how often newer code took over.
         aborted_by: who asked the running measurement to stop; empty while nobody has.
+        in_force: what the keeper was told of the instrument: limits, policy, safe state.
+        unrecorded: number of the first message that no record has.
+        listener: is told kind and data of whatever happens, for the record of a measurement.
     """
 
     def __init__(
@@ -82,6 +89,9 @@ class Session:
         self.suspect = False
         self.reloads = 0
         self.on_degraded: Callable[[str], None] = _log.error
+        self.in_force: dict[str, Any] = {}
+        self.unrecorded = 0
+        self.listener: Callable[[str, Any], None] = nobody
         self._setup = dict(setup or {})
         self._make_seat = make_seat
         self._wanted: Generation | None = None
@@ -93,6 +103,7 @@ class Session:
         self._closed = False
         model = identity.model if identity is not None else ""
         self._configure(generation.metadata, model)
+        self.kept.listener = self._kept_says
         self.seat = self._seated(generation, model)
         self.identity = self.seat.identity
 
@@ -110,18 +121,45 @@ class Session:
 
     def _configure(self, metadata: PluginMetadata, model: str) -> None:
         """Tell the keeper what this instrument obeys, and what nobody may exceed."""
-        self.kept.configure(**keeper_setup(metadata, model, self._setup))
+        setup = keeper_setup(metadata, model, self._setup)
+        self.kept.configure(**setup)
+        self.in_force = setup
 
     def _ranges(self, metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
         return _ranges(metadata, model, self._setup)
 
     def _seated(self, generation: Generation, model: str) -> Seat:
         metadata = generation.metadata
+        before = self._next_message()
         seat = self._make_seat(generation, self._ranges(metadata, model))
+        seat.tell = self._tell
+        seat.talk = self._talk_since(before)
         found = seat.identity.get("model", "")
         if normal_model(found) != normal_model(model):
             seat.use_ranges(self._ranges(metadata, found))
         return seat
+
+    def _next_message(self) -> int:
+        """Number of the next message to or from the instrument."""
+        with contextlib.suppress(LinkError, LeaseError):
+            _, _, number = self.link.traffic(_FAR)
+            return number
+        return _FAR
+
+    def _talk_since(self, number: int) -> list[tuple[int, str, bytes]]:
+        """What a driver said when it connected; a later measurement does not have it again."""
+        with contextlib.suppress(LinkError, LeaseError):
+            talk, _, self.unrecorded = self.link.traffic(number)
+            return talk
+        return []
+
+    def _tell(self, kind: str, data: Any) -> None:
+        self.listener(kind, data)
+
+    def _kept_says(self, event: dict[str, Any]) -> None:
+        """The keeper tells of something that concerns this instrument."""
+        facts = {key: value for key, value in event.items() if key not in {"event", "resource"}}
+        self._tell(str(event.get("event")), facts)
 
     def ready(self) -> Seat:
         """Return the driver; one whose process died is started anew on the same link.
@@ -135,6 +173,7 @@ class Session:
                 if self.seat.exit is not None:
                     # The same code: newer takes over when the instrument is released.
                     dead = self.seat
+                    self._tell("restarted", {"because": str(dead.exit)})
                     self.seat = self._seated(dead.generation, self.identity.get("model", ""))
                     dead.close()
         return self.seat
@@ -181,6 +220,15 @@ class Session:
         with self._use_changed:
             self._wanted = generation
             if self._use == "measuring":
+                self._tell(
+                    "reload",
+                    {
+                        "waits_for_end": True,
+                        "generation": generation.number,
+                        "version": generation.metadata.version,
+                        "sha256": generation.sha256,
+                    },
+                )
                 _log.warning(
                     "%s: generation %d of %s waits until the measurement has ended",
                     self.resource,
@@ -285,9 +333,11 @@ class Session:
         The keeper switches off first and lets nothing on again; then the driver is told.
         """
         self.aborted_by = by
+        self._tell("abort", {"by": by})
         try:
             for problem in self.kept.halt(by):
                 _log.warning("%s: abort: %s", self.resource, problem)
+                self._tell("warning", f"abort: {problem}")
         finally:
             # A driver whose process is gone needs no telling, and what it would send to stop an
             # instrument that the keeper has stopped already may be refused.
@@ -301,16 +351,23 @@ class Session:
         """
         try:
             if not self.has_safe_state:
-                return self._driver_reset()
+                report = self._driver_reset()
+                self._tell_report(report)
+                return report
             report = self.kept.make_safe(planned=planned, forced=forced)
         except DrivebayError as exc:
             report = SafeStateReport(verified=False, problems=(str(exc),))
+        self._tell_report(report)
         self.suspect = not report.confirmed
         if self.suspect:
             _log.error(
                 "%s: safe state not confirmed: %s", self.resource, "; ".join(report.problems)
             )
         return report
+
+    def _tell_report(self, report: SafeStateReport) -> None:
+        facts = {"sent": report.sent, "verified": report.verified, "problems": report.problems}
+        self._tell("safe_state", facts)
 
     def _driver_reset(self) -> SafeStateReport:
         # Nobody declared a safe state, so the most that can be asked is the driver's reset().
@@ -369,6 +426,10 @@ class Session:
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
         return self._closed
+
+
+def nobody(kind: str, data: Any) -> None:
+    """Nobody records."""
 
 
 _LEVELS: Final = frozenset(("voltage_v", "current_a", "power_w", "frequency_hz"))

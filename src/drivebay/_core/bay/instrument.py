@@ -6,26 +6,32 @@ measurement runs, but for what stops it.
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from drivebay._core.bay.stream import Stream
 from drivebay._core.errors import PluginStateError
 from drivebay._core.faults import Faults
 from drivebay._core.keeper import SafeStateReport
 from drivebay._core.links import Link
+from drivebay._core.loader import Generation
 from drivebay._core.manager import PluginInfo, PluginManager
 from drivebay._core.measurement import Measurement
 from drivebay._core.runs import Run, RunDraft, RunStore
+from drivebay._core.runs.environment import clocks, machine
+from drivebay._core.runs.marks import user
 from drivebay._core.seat import InlineSeat
 from drivebay._core.session import Session
 from drivebay._version import __version__
+
+_BENCH_FACTS: Final = ("limits", "channels", "strict", "source", "policy", "ramp", "safe_state")
+_DISTRIBUTION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -234,8 +240,37 @@ class Instrument:
             resource=self.resource,
             parameters=measurement.parameters,
             columns=measurement.columns or (),  # a seed-style driver shows them in its first chunk
-            provenance=_provenance(self.plugin, self.idn),
+            provenance=self._provenance(),
+            bench=self._bench(),
+            sources=_sources(self._session.seat.generation),
         )
+
+    def _bench(self) -> dict[str, Any]:
+        """What holds for this instrument on its bench: limits, policy, who keeps it."""
+        in_force = self._session.in_force
+        known = {name: in_force.get(name) for name in _BENCH_FACTS}
+        return {"alias": self.alias, **known, "keeper_pid": self.keeper_pid}
+
+    def _provenance(self) -> dict[str, Any]:
+        info = self.plugin
+        needed = tuple(_name_of(text) for text in info.metadata.dependencies)
+        return {
+            "drivebay": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "host": platform.node(),
+            "user": user(),
+            "program": os.path.basename(sys.argv[0]) if sys.argv else "",
+            "alias": self.alias,
+            "idn": self.idn,
+            "plugin_path": info.path,
+            "plugin_source": info.source,
+            "degraded": info.degraded,
+            "reloads": self.reloads,
+            "isolation": "process" if self.host_pid is not None else "inline",
+            "machine": machine(needed),
+            "clock": clocks(),
+        }
 
     def _went_well(self) -> None:
         """A measurement ended well: earlier crashes of the code that made it are forgotten."""
@@ -282,19 +317,16 @@ class RemoteDriver:
         return call
 
 
-def _provenance(info: PluginInfo, idn: str) -> dict[str, Any]:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = ""
-    return {
-        "drivebay": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "host": platform.node(),
-        "user": user,
-        "program": os.path.basename(sys.argv[0]) if sys.argv else "",
-        "idn": idn,
-        "plugin_path": info.path,
-        "plugin_source": info.source,
-    }
+def _sources(running: Generation) -> dict[str, Mapping[str, bytes]]:
+    """The files of the code that measures, and of the plugins it imports."""
+    return {each.metadata.name: each.files.sources for each in (running, *running.needs())}
+
+
+def _name_of(requirement: str) -> str:
+    """The distribution that a requirement names.
+
+    >>> _name_of("scipy >= 1.10; python_version > '3.8'")
+    'scipy'
+    """
+    found = _DISTRIBUTION.match(requirement.strip())
+    return found[0] if found else ""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from drivebay._core.errors import DrivebayError, PluginStateError
 from drivebay._core.measurement import Measurement
 from drivebay._core.runs import Recorder, Run, RunDraft
+from drivebay._core.session import Session, nobody
 
 if TYPE_CHECKING:
     from drivebay._core.contract.calling import Chunk
@@ -96,15 +97,22 @@ class Stream:
         session.claim()
         try:
             # On disk first: a point that was shown is a point that is kept.
+            draft = self._draft(self._measurement)
             recorder = Recorder(
-                self._draft(self._measurement), kept=self._chunks.put, failed=self._not_kept
+                draft,
+                kept=self._chunks.put,
+                failed=self._not_kept,
+                traffic=_Tap(session, draft.shape.started_ns).taken,
+                connected=session.seat.talk,
             )
             self._recorder = recorder
+            session.listener = recorder.note
             self._thread = threading.Thread(
                 target=self._record, args=(recorder,), name=f"drivebay-{self._measurement.method}"
             )
             self._thread.start()
         except BaseException:
+            session.listener = nobody
             if self._recorder is not None:
                 self._recorder.finish("failed", "the measurement could not be started", {})
             session.release()
@@ -140,6 +148,7 @@ class Stream:
                 state = measurement.state or "failed"
                 if state == "done":
                     self._went_well()
+                measurement.session.listener = nobody
                 recorder.finish(state, measurement.reason, measurement.values)
         except BaseException as exc:  # noqa: BLE001 - task root
             if isinstance(exc, DrivebayError):
@@ -161,3 +170,25 @@ class Stream:
             self.abort(by)
         except Exception:  # noqa: BLE001 - border: a driver's abort()
             _log.exception("%s: abort by %s", self._measurement.session.resource, by)
+
+
+class _Tap:
+    """What goes to and from an instrument while one measurement runs.
+
+    It begins where the last record ended, which costs no question to the keeper at the start; what
+    passed between the two, by hand, came before the run began and is no part of it.
+    """
+
+    def __init__(self, session: Session, began_ns: int) -> None:
+        self._session = session
+        self._began_ns = began_ns
+        self._hears = False  # something of this run was heard
+
+    def taken(self) -> tuple[list[tuple[int, str, bytes]], int]:
+        """What came since the last call, and how many messages of this run may be missing."""
+        session = self._session
+        heard, missed, session.unrecorded = session.link.traffic(session.unrecorded)
+        if missed and not self._hears and heard and heard[0][0] < self._began_ns:
+            missed = 0  # they were earlier still
+        self._hears = self._hears or bool(heard and heard[-1][0] >= self._began_ns)
+        return heard, missed

@@ -196,7 +196,12 @@ class KeeperClient:
         kind = event.get("event")
         if kind == "log":
             name, level = str(event.get("name")), int(event.get("level") or logging.INFO)
-            logging.getLogger(name).log(level, "%s", event.get("text"))
+            text = str(event.get("text"))
+            logging.getLogger(name).log(level, "%s", text)
+            with self._lock:  # its texts begin with the instrument they are about
+                about = [s for name, s in self._sessions.items() if text.startswith(name)]
+            for session in about:
+                session.listener(event)
             return
         with self._lock:
             resource = event.get("resource")

@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -30,6 +31,7 @@ from drivebay._core.errors import (
     AbortedError,
     DrivebayError,
     LeaseError,
+    LimitError,
     LinkTimeoutError,
     UnsafeError,
 )
@@ -55,8 +57,12 @@ _RECORD_STAYS_S: Final = 2.0
 """How long the record of an output that was switched off stays, in case it goes on again."""
 
 _KEPT_MESSAGES: Final = 20_000
-_KEPT_BYTES: Final = 4096
-_MOST_AT_ONCE: Final = 8 << 20  # bytes of a transcript in one message
+_KEPT_BYTES: Final = 32 << 20  # of all messages together
+_LONGEST: Final = 17 << 20  # of one: a link takes no longer answer; the rest is cut off
+_SHOWN_BYTES: Final = 4096  # of one message, to those who only look
+_MOST_AT_ONCE: Final = (
+    8 << 20
+)  # bytes of a transcript in one answer, if it is more than one message
 _PARTS: Final = re.compile(r"[;\r\n]")
 
 _log = logging.getLogger("drivebay.keeper")
@@ -155,7 +161,8 @@ class Held:
         self._opening = threading.Lock()
         self._closed = False
         self._hearing = threading.Lock()
-        self._transcript: deque[tuple[int, str, bytes]] = deque(maxlen=_KEPT_MESSAGES)
+        self._transcript: deque[tuple[int, str, bytes]] = deque()
+        self._transcript_bytes = 0
         # Held from the check of a command until it is sent and noted, so that no two cross. Making
         # safe does not wait for it before its writes, only before it asks.
         self._gate = threading.Lock()
@@ -195,27 +202,42 @@ class Held:
         return link
 
     def _hear(self, at_ns: int, way: str, data: bytes) -> None:
-        entry = (at_ns, way, data if len(data) <= _KEPT_BYTES else data[:_KEPT_BYTES])
+        kept = data if len(data) <= _LONGEST else data[:_LONGEST]
         with self._hearing:
             self.sent += 1
-            self._transcript.append(entry)
+            self._transcript.append((at_ns, way, kept))
+            self._transcript_bytes += len(kept)
+            while len(self._transcript) > _KEPT_MESSAGES or self._transcript_bytes > _KEPT_BYTES:
+                _, _, oldest = self._transcript.popleft()
+                self._transcript_bytes -= len(oldest)
 
     def transcript(self, since: int = 0) -> tuple[int, list[tuple[int, str, bytes]]]:
         """Return messages from number ``since`` on, and the number of the first of them.
 
-        Those that are no longer here are left out; what is too much for one answer is left for the
-        next call.
+        Those that are no longer here are left out, and of a long one its end; what is too much for
+        one answer is left for the next call.
         """
-        with self._hearing:
-            messages, end = list(self._transcript), self.sent
-        first = max(since, end - len(messages))
-        messages = messages[first - (end - len(messages)) :]
-        room = _MOST_AT_ONCE
-        for count, (_, _, data) in enumerate(messages):
-            room -= len(data)
-            if room < 0:
-                return first, messages[:count]
+        first, messages, _ = self.traffic(since, _SHOWN_BYTES)
         return first, messages
+
+    def traffic(
+        self, since: int, longest: int = _LONGEST
+    ) -> tuple[int, list[tuple[int, str, bytes]], int]:
+        """Return whole messages as :meth:`transcript` does, and the number of the next to come."""
+        with self._hearing:
+            end = self.sent
+            count = min(max(end - since, 0), len(self._transcript))
+            # From the newer end: all but the first call ask for the last few of many.
+            found = list(islice(reversed(self._transcript), count))[::-1]
+        room = _MOST_AT_ONCE
+        messages: list[tuple[int, str, bytes]] = []
+        for at_ns, way, data in found:
+            shown = data[:longest]
+            room -= len(shown)
+            if room < 0 and messages:
+                break
+            messages.append((at_ns, way, shown))
+        return end - count, messages, end
 
     def park(self) -> None:
         """Close the channel and keep the lease; the next operation opens it again."""
@@ -360,7 +382,11 @@ class Held:
                 # Another program may have had it meanwhile, or somebody at its front panel.
                 self._believed = link, link.reopened
                 guard.forget()
-            effect = guard.check(command if isinstance(command, bytes) else command.encode())
+            try:
+                effect = guard.check(command if isinstance(command, bytes) else command.encode())
+            except LimitError as exc:  # its driver may say nothing of it
+                self._tell({"event": "refused", "resource": self.resource, "text": str(exc)})
+                raise
         energises = self._may_energise(command, effect)
         # Raised before the stop is looked at: who stops it looks at this afterwards, so one of the
         # two sees the other, also while the record is being written.

@@ -425,6 +425,7 @@ class Keeper:
             "give_up": held.give_up,
             "info": held.info,
             "transcript": held.transcript,
+            "traffic": held.traffic,
         }, grant
 
     def _owner_operations(self) -> _Operations:

@@ -215,6 +215,23 @@ class KeptLink(Link):
                 return found
             since = first + len(entries)
 
+    def traffic(self, since: int) -> tuple[list[tuple[int, str, bytes]], int, int]:
+        """Whole messages from number ``since`` on, for who records them.
+
+        Returns:
+            Monotonic nanoseconds, ``w`` or ``r`` and bytes of each; how many the keeper no longer
+            had; and the number of the next message to come.
+        """
+        found: list[tuple[int, str, bytes]] = []
+        lost = 0
+        while True:
+            first, entries, end = self._call("traffic", since)
+            lost += max(first - since, 0)
+            found += [tuple(entry) for entry in entries]
+            since = first + len(entries)
+            if since >= end:
+                return found, lost, since
+
     @property
     def reopened(self) -> int:
         return int(self._call("info")["reopened"])

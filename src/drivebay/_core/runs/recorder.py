@@ -1,10 +1,12 @@
 """Recording while the instrument goes on: the disk works in a thread of its own.
 
-Promises: a chunk is handed on only after it is on the disk; chunks that come within 20 ms, or while
-the disk is busy, share one sync; the first error of the store stops the recording, is told at once,
-and is raised by every later call. The end is stored with or after the last chunk, or ``failed`` if
-the store failed. Never drops a chunk in silence, and never keeps more than a few hundred in memory:
-then :meth:`Recorder.put` waits for the disk.
+Promises: a chunk is handed on only after it is on the disk, with what was said to the instrument
+until then; chunks that come within 20 ms, or while the disk is busy, share one sync; the first
+error of the store stops the recording, is told at once, and is raised by every later call. The end
+is stored with or after the last chunk, or ``failed`` if the store failed. Never drops a chunk in
+silence, and never keeps more than a few hundred in memory: then :meth:`Recorder.put` waits for the
+disk. What it must leave out beside the chunks (traffic that came too fast, events without end) it
+counts and says in an event.
 """
 
 from __future__ import annotations
@@ -13,13 +15,29 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from drivebay._core.errors import DrivebayError, RunError
+from drivebay._core.runs import plain
 from drivebay._core.runs.run import Run
-from drivebay._core.runs.writer import PreparedChunk, RunDraft, RunWriter, check_values
+from drivebay._core.runs.transcript import Block, Phase, blocks
+from drivebay._core.runs.writer import (
+    Beside,
+    Event,
+    PreparedChunk,
+    RunDraft,
+    RunWriter,
+    check_values,
+)
+
+Heard = Sequence[tuple[int, str, bytes]]
+"""Messages: nanoseconds on the monotonic clock, ``w`` or ``r``, bytes."""
+
+Traffic = Callable[[], tuple[Heard, int]]
+"""Gives what came since it was last called, and how many messages were missed."""
 
 _MOST_WAITING: Final = 256
 """Chunks, each about a quarter of a second of measuring, that may wait for a slow disk."""
@@ -28,6 +46,16 @@ _MOST_WAITING: Final = 256
 _GATHER_S: Final = 0.02
 """Least time from one sync to the next: too short for a person to see, and an instrument that gives
 a thousand chunks a second keeps the disk no busier than one that gives fifty."""
+
+
+_LISTEN_S: Final = 0.25
+"""Longest time between two looks at the traffic. The keeper holds 20,000 messages, so those of an
+instrument that answers 80,000 times a second would be had."""
+
+_MOST_EVENTS: Final = 10_000
+"""Events of one run, beside begin and end: a driver that prints without end fills no disk."""
+
+_MOST_TEXT: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +71,9 @@ class Recorder:
     Args:
         draft: the run.
         kept: called with each chunk, in order, once it is on the disk; from the recorder's thread.
+        traffic: asked for what was said to the instrument; from the recorder's thread. What came
+            before the run began is left out.
+        connected: what the driver said when it connected.
         failed: called once with the error if the store fails before the end was asked for; from
             the recorder's thread. Must not raise.
     """
@@ -52,11 +83,18 @@ class Recorder:
         draft: RunDraft,
         kept: Callable[[Any], None],
         failed: Callable[[BaseException], None],
+        traffic: Traffic | None = None,
+        connected: Heard = (),
     ) -> None:
         self.run_id = draft.id
         self._draft = draft
         self._kept = kept
         self._failed = failed
+        self._traffic = traffic
+        self._connected = connected
+        self._noted: deque[Event] = deque()  # its append and popleft are atomic
+        self._events = 0
+        self._events_left_out = 0
         self._work: queue.SimpleQueue[tuple[PreparedChunk, Any] | _End] = queue.SimpleQueue()
         self._room = threading.Semaphore(_MOST_WAITING)
         self._ending = threading.Event()
@@ -88,6 +126,20 @@ class Recorder:
         if self._error is not None:
             raise self._error
         self._work.put((prepared, chunk))
+
+    def note(self, kind: str, data: Any) -> None:
+        """Note that something happened now; from any thread, waits for nobody, never raises."""
+        self._events += 1
+        if self._events > _MOST_EVENTS:
+            self._events_left_out += 1
+            return
+        try:
+            text = plain.to_text(data, kind)
+        except RunError as exc:
+            text = plain.to_text(str(exc), kind)
+        if len(text) > _MOST_TEXT:
+            text = plain.to_text(f"{text[:_MOST_TEXT]} (cut, {len(text)} characters)", kind)
+        self._noted.append(Event(self._draft.shape.now_ns(), kind, text))
 
     def finish(self, state: str, reason: str | None, values: Mapping[str, object]) -> Run:
         """Store what is left, the values and the end; return when all of it is on the disk.
@@ -140,19 +192,24 @@ class Recorder:
             batch, end = self._gathered(earliest_s)
             earliest_s = time.monotonic() + _GATHER_S
             prepared = [one for one, _ in batch]
+            # Looked at after the chunks were taken: what was said to get them is stored with them.
+            beside = self._beside(last=end is not None)
             if end is None:
-                writer.keep(prepared)
+                writer.keep(prepared, beside)
             else:
-                self._run = writer.finish(end.state, end.reason, end.values, prepared)
+                self._run = writer.finish(end.state, end.reason, end.values, prepared, beside)
             for _, chunk in batch:
                 self._kept(chunk)
             if batch:
                 self._room.release(len(batch))
 
     def _gathered(self, earliest_s: float) -> tuple[list[tuple[PreparedChunk, Any]], _End | None]:
-        """Everything that has come, at least one thing; not before ``earliest_s`` or the end."""
+        """Everything that has come, not before ``earliest_s`` or the end; nothing after a while."""
         batch: list[tuple[PreparedChunk, Any]] = []
-        item = self._work.get()
+        try:
+            item = self._work.get(timeout=_LISTEN_S)
+        except queue.Empty:
+            return batch, None
         self._ending.wait(max(0.0, earliest_s - time.monotonic()))
         while not isinstance(item, _End):
             batch.append(item)
@@ -160,6 +217,37 @@ class Recorder:
                 return batch, None
             item = self._work.get()
         return batch, item
+
+    def _beside(self, *, last: bool) -> Beside:
+        """What was said and what happened since this was last asked."""
+        packed = self._heard()
+        if last and self._events_left_out:
+            left_out = {"events_left_out": self._events_left_out}
+            text = plain.to_text(left_out, "events")
+            self._noted.append(Event(self._draft.shape.now_ns(), "incomplete", text))
+        noted = [self._noted.popleft() for _ in range(len(self._noted))]
+        return Beside(packed, noted)
+
+    def _heard(self) -> list[Block]:
+        connected, self._connected = self._connected, ()
+        packed = self._packed("connect", connected)
+        if self._traffic is None:
+            return packed
+        try:
+            heard, missed = self._traffic()
+        except DrivebayError as exc:
+            # Its keeper is gone, and so is what it heard; the measurement hears of that by itself.
+            self._traffic = None
+            self.note("incomplete", {"transcript": f"{type(exc).__name__}: {exc}"})
+            return packed
+        if missed:
+            self.note("incomplete", {"messages_left_out": missed})
+        began_ns = self._draft.shape.started_ns
+        return packed + self._packed("measure", [each for each in heard if each[0] >= began_ns])
+
+    def _packed(self, phase: Phase, heard: Heard) -> list[Block]:
+        began_ns = self._draft.shape.started_ns
+        return blocks(phase, [(at_ns - began_ns, way, data) for at_ns, way, data in heard])
 
     def _end_as_failed(self, error: BaseException) -> None:
         """Say in the run why it stops, where the disk still takes that."""

@@ -1,0 +1,328 @@
+"""What a measurement leaves in its run beside the points, over real sockets and processes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from drivebay import AbortedError, Bay, LimitError
+from drivebay._core.errors import LinkLostError
+from drivebay._core.runs import Recorder, Run, RunStore
+from drivebay._core.runs import recorder as recording
+from drivebay.sim import Keithley2400Server, Resistor
+
+SWEEP: dict[str, Any] = {
+    "start_v": 0, "stop_v": 0.7, "points": 201, "compliance_a": 0.01, "nplc": 0.01,
+}  # fmt: skip
+
+MANIFEST = Path(__file__).parents[2] / "src/drivebay/drivers/keithley_2400/plugin.yaml"
+POINTWISE = """
+import logging, sys
+from drivebay.driver import IVSweep, ScpiDriver, method
+
+class Driver(ScpiDriver):
+    @method("iv_sweep")
+    def iv_sweep(self, p: IVSweep):
+        self.write(":FORM:ELEM VOLT,CURR,TIME,STAT", ":SOUR:FUNC VOLT", ":SOUR:VOLT:MODE FIX",
+                   ":SOUR:VOLT 0", ":SENS:CURR:PROT 0.01", ":TRIG:COUN 1")
+        with self.output(on=":OUTP ON", off=":OUTP OFF"):
+            for number, level in enumerate(p.levels):
+                BODY
+                self.write(f":SOUR:VOLT {level:.7g}")
+                v, i, t, status = self.query_numbers(":READ?", columns=4, rows=1)
+                yield {"voltage_v": v, "current_a": i, "time_s": t + number,
+                       "in_compliance": status < 0}
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[Keithley2400Server]:
+    with Keithley2400Server(device=Resistor(1000.0), time_scale=0.0, log_traffic=True) as server:
+        yield server
+
+
+@pytest.fixture
+def make_bay(write_plugin: Any, tmp_path: Path) -> Any:
+    def make(body: str, **options: Any) -> Bay:
+        write_plugin(
+            tmp_path / "plugins",
+            "pointwise",
+            driver_source=POINTWISE.replace("BODY", body),
+            supported_methods=["iv_sweep"],
+            supported_models=["2400"],
+            safe_state={"writes": [":OUTP OFF"], "verify": {"query": ":OUTP?", "equals": "0"}},
+            dialect=yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["dialect"],
+        )
+        return Bay(plugin_dirs=[tmp_path / "plugins"], **options)
+
+    return make
+
+
+def kinds(run: Run) -> list[str]:
+    return [kind for _, kind, _ in run.events]
+
+
+def event(run: Run, wanted: str) -> Any:
+    return next(data for _, kind, data in run.events if kind == wanted)
+
+
+def aborted_when(stream: Any, enough: Callable[[Run], bool], by: str = "user") -> Run:
+    """Measure until the run, as another would read it now, holds enough; return it ended."""
+    with contextlib.suppress(AbortedError):
+        for _ in stream:
+            if enough(stream.run):
+                stream.abort(by=by)
+    run: Run = stream.run
+    assert run.state == "aborted"
+    return run
+
+
+# -- the transcript --------------------------------------------------------------------------------
+
+
+def test_the_whole_conversation_of_a_measurement_is_in_its_run(server: Keithley2400Server):
+    with Bay() as bay, bay.open(server.resource) as smu:
+        before = len(server.log.named("message"))
+        run = smu.measure("iv_sweep", **SWEEP)
+        sent = [each["text"] for each in server.log.named("message")[before:]]
+
+    talk = [message for message in run.transcript if message.phase == "measure"]
+    assert [m.data.decode().strip() for m in talk if m.direction == "w"] == sent
+    assert max(len(m.data) for m in talk if m.direction == "r") > 4096  # nothing is cut
+    assert [m.time_ns for m in talk] == sorted(m.time_ns for m in talk)
+    assert talk[0].time_ns >= 0
+    assert run.verify() == ()
+
+
+def test_what_the_driver_said_when_it_connected_begins_every_transcript(
+    server: Keithley2400Server,
+):
+    with Bay() as bay, bay.open(server.resource) as smu:
+        runs = [smu.measure("iv_sweep", **SWEEP) for _ in range(2)]
+
+    for run in runs:
+        first, second = run.transcript[:2]
+        assert (first.phase, first.direction, first.data) == ("connect", "w", b"*IDN?\n")
+        assert b"MODEL 2400" in second.data
+        assert second.time_ns < 0
+
+
+def test_what_was_said_by_hand_between_two_measurements_is_in_neither(server: Keithley2400Server):
+    with Bay() as bay, bay.open(server.resource) as smu:
+        first = smu.measure("iv_sweep", **SWEEP)
+        smu.write(":SOUR:VOLT 0.125")
+        second = smu.measure("iv_sweep", **SWEEP)
+
+    said = [[m.data for m in run.transcript] for run in (first, second)]
+    assert not any(b":SOUR:VOLT 0.125\n" in each for each in said)
+    assert b":READ?\n" in said[0]  # the control
+    assert b":READ?\n" in said[1]
+
+
+@pytest.mark.slow
+def test_a_measurement_that_talks_more_than_the_keeper_holds_loses_nothing(
+    make_bay: Any, server: Keithley2400Server
+):
+    body = "[self.query('*STB?') for _ in range(12_000)] if number == 0 else None"
+    with make_bay(body) as bay, bay.open(server.resource) as smu:
+        run = smu.measure("iv_sweep", **(SWEEP | {"points": 2}))
+
+    assert sum(m.data == b"*STB?\n" for m in run.messages()) == 12_000
+    assert "incomplete" not in kinds(run)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Any:
+    made = []
+
+    def make(**options: Any) -> Recorder:
+        draft = RunStore(tmp_path / "runs").draft(method="m", columns=[("x", "V", "float")])
+        one = Recorder(draft, kept=lambda _: None, failed=lambda _: None, **options)
+        made.append((one, draft.shape.started_ns))
+        return one
+
+    make.made = made  # type: ignore[attr-defined]
+    return make
+
+
+def test_traffic_is_stored_while_nothing_is_measured(recorder: Any):
+    said = iter([[(1 << 61, "w", b"X\n")]])
+    one = recorder(traffic=lambda: (next(said, []), 0))
+    while not one.run.transcript:
+        pass  # the recorder looks by itself; a hang here is the failure
+
+    assert one.finish("done", None, {}).transcript[0].data == b"X\n"
+
+
+def test_messages_that_were_missed_are_counted_and_said(recorder: Any):
+    said = iter([([(1 << 61, "w", b"X\n")], 7)])
+    one = recorder(traffic=lambda: next(said, ([], 0)))
+    run = one.finish("done", None, {})
+
+    assert event(run, "incomplete") == {"messages_left_out": 7}
+    assert len(run.transcript) == 1
+
+
+def test_a_keeper_that_is_gone_ends_the_transcript_and_not_the_run(recorder: Any):
+    def gone() -> Any:
+        raise LinkLostError("its keeper is gone", resource="x")
+
+    one = recorder(traffic=gone)
+    one.put({"x": [1.0]})
+    run = one.finish("done", None, {})
+
+    assert (len(run), run.state) == (1, "done")
+    assert "its keeper is gone" in event(run, "incomplete")["transcript"]
+
+
+# -- code and bench --------------------------------------------------------------------------------
+
+
+def test_the_code_that_measured_is_in_the_run_whatever_becomes_of_its_folder(
+    make_bay: Any, server: Keithley2400Server, tmp_path: Path
+):
+    folder = tmp_path / "plugins" / "pointwise"
+    with make_bay("pass") as bay, bay.open(server.resource) as smu:
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        (folder / "driver.py").write_text("raise SystemExit")
+        run = smu.measure("iv_sweep", **(SWEEP | {"points": 2}))
+
+    assert run.sources == files
+    assert run.plugin["name"] == "pointwise"
+
+
+BENCH = """
+instruments:
+  smu1:
+    resource: "{resource}"
+    limits: {{voltage_v: [-0.5, 0.5]}}
+    policy: "off"
+"""
+
+
+@pytest.fixture
+def bench(server: Keithley2400Server, tmp_path: Path) -> Path:
+    path = tmp_path / "bench.yaml"
+    path.write_text(BENCH.format(resource=server.resource))
+    return path
+
+
+def test_a_run_says_which_limits_and_policy_were_in_force_on_which_bench(bench: Path):
+    with Bay(bench=bench) as bay, bay.open("smu1") as smu:
+        keeper = smu.keeper_pid
+        run = smu.measure("iv_sweep", **(SWEEP | {"stop_v": 0.4}))
+
+    assert (run.bench["alias"], run.bench["policy"]) == ("smu1", "off")
+    assert run.bench["keeper_pid"] == keeper
+    assert run.limits is not None
+    assert run.limits["voltage_v"] == [-0.5, 0.5]
+    assert str(bench) in run.bench["source"]
+
+
+def test_a_run_says_on_which_machine_it_was_taken(server: Keithley2400Server):
+    with Bay() as bay, bay.open(server.resource) as smu:
+        run = smu.measure("iv_sweep", **SWEEP)
+
+    machine = run.provenance["machine"]
+    assert {"host", "kernel", "python", "drivebay", "versions"} <= set(machine)
+    assert "numpy" in machine["versions"]
+    assert {"wall", "monotonic_ns", "offset_ns", "zone"} <= set(run.provenance["clock"])
+
+
+# -- events ----------------------------------------------------------------------------------------
+
+
+def test_an_abort_says_by_whom_and_the_safe_state_what_became_of_it(
+    make_bay: Any, server: Keithley2400Server
+):
+    with make_bay("self.sleep(0.01)") as bay, bay.open(server.resource) as smu:
+        stream = smu.stream("iv_sweep", **SWEEP)
+        run = aborted_when(stream, lambda _: True, by="ada")
+
+    found = kinds(run)
+    assert found[0] == "begin"
+    assert found[-1] == "end"
+    assert found.index("abort") < found.index("safe_state")
+    assert event(run, "abort") == {"by": "ada"}
+    assert event(run, "safe_state") == {"sent": [":OUTP OFF"], "verified": True, "problems": []}
+    assert event(run, "end")["state"] == "aborted"
+
+
+def test_what_a_driver_prints_and_logs_is_in_its_run(make_bay: Any, server: Keithley2400Server):
+    body = (
+        "logging.getLogger('acme').warning('warm %d', number); print('point', number, flush=True);"
+        " self.sleep(0.01)"
+    )
+    with make_bay(body) as bay, bay.open(server.resource) as smu:
+        stream = smu.stream("iv_sweep", **SWEEP)
+        run = aborted_when(stream, lambda run: {"printed", "logged"} <= set(kinds(run)))
+
+    assert event(run, "printed") == "point 0"
+    assert event(run, "logged") == {"logger": "acme", "level": logging.WARNING, "text": "warm 0"}
+
+
+def test_a_refused_command_is_in_the_run_though_its_driver_says_nothing(make_bay: Any, bench: Path):
+    body = "exec('try: self.write(\":SOUR:VOLT 5\")\\nexcept Exception: pass'); self.sleep(0.01)"
+    with make_bay(body, bench=bench) as bay, bay.open("smu1") as smu:
+        stream = smu.stream("iv_sweep", **(SWEEP | {"stop_v": 0.4}))
+        run = aborted_when(stream, lambda run: "refused" in kinds(run))
+
+    assert "5" in event(run, "refused")["text"]
+
+
+def test_newer_code_that_waits_for_the_end_is_in_the_run(
+    make_bay: Any, server: Keithley2400Server, tmp_path: Path
+):
+    with make_bay("self.sleep(0.01)") as bay, bay.open(server.resource) as smu:
+        stream = smu.stream("iv_sweep", **SWEEP)
+        chunks = iter(stream)
+        next(chunks)
+        driver = tmp_path / "plugins" / "pointwise" / "driver.py"
+        driver.write_text(driver.read_text().replace("sleep(0.01)", "sleep(0.02)"))
+        bay.plugins.reload_plugin("pointwise")
+        stream.abort()
+        with pytest.raises(AbortedError):
+            list(chunks)
+        run = stream.run
+
+    assert event(run, "reload")["waits_for_end"] is True
+    assert event(run, "reload")["sha256"] != run.plugin["sha256"]
+
+
+def test_events_without_end_are_bounded_and_counted(recorder: Any, monkeypatch: Any):
+    monkeypatch.setattr(recording, "_MOST_EVENTS", 10)
+    one = recorder()
+    for number in range(25):
+        one.note("printed", number)
+    run = one.finish("done", None, {})
+
+    assert kinds(run) == ["begin", *["printed"] * 10, "incomplete", "end"]
+    assert event(run, "incomplete") == {"events_left_out": 15}
+
+
+def test_a_long_line_is_cut_and_what_is_no_data_is_no_accident(recorder: Any):
+    one = recorder()
+    one.note("printed", "x" * 100_000)
+    one.note("odd", threading.Lock())
+    run = one.finish("done", None, {})
+
+    assert len(event(run, "printed")) < 5_000
+    assert "characters" in event(run, "printed")
+    assert "which a run cannot keep" in event(run, "odd")
+
+
+def test_a_limit_that_ends_a_measurement_is_its_reason(make_bay: Any, bench: Path):
+    with make_bay("self.write(':SOUR:VOLT 5')", bench=bench) as bay, bay.open("smu1") as smu:
+        with pytest.raises(LimitError) as caught:
+            smu.measure("iv_sweep", **(SWEEP | {"stop_v": 0.4}))
+        run = bay.runs.open(caught.value.run_id)
+
+    assert run.state == "failed"
+    assert "LimitError" in (run.reason or "")
