@@ -153,3 +153,25 @@ def stamp_of(path: Path) -> Stamp | None:
 def now_ns() -> int:
     """The clock that stamps are compared with."""
     return time.time_ns()
+
+
+def parents_of_new(folder: Path) -> set[Path]:
+    """Return the folders that will hold a new one when ``folder`` is made."""
+    parents = set()
+    while not folder.exists():
+        folder = folder.parent
+        parents.add(folder)
+    return parents
+
+
+def sync_folder(folder: Path) -> None:
+    """Have what lies in a folder on the disk.
+
+    A new folder is there for certain only when the one that holds it was synced: without that a
+    power cut may take it, with every run in it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

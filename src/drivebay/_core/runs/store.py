@@ -353,11 +353,15 @@ class RunStore:
 
     def _require_fit_folder(self) -> None:
         """Make the folder; look at its file system, again only when another is mounted there."""
+        parents = shelf.parents_of_new(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         device = self.folder.stat().st_dev
         if device != self._device:
             mounts.refuse_network(self.folder)
+            parents.add(self.folder.parent)  # another process may have made it a moment ago
             self._device = device
+        for parent in parents:
+            shelf.sync_folder(parent)
 
     def _reserve(self) -> tuple[Path, datetime, holder.Holder]:
         """Return a new run's file, its time and its lock; two processes never get the same."""
@@ -382,11 +386,7 @@ class RunStore:
         if folder.name in self._months and folder.is_dir():
             return
         folder.mkdir(exist_ok=True)
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        shelf.sync_folder(self.folder)
         self._months.add(folder.name)
 
     def _what_exists(self) -> str:
