@@ -463,3 +463,23 @@ def test_a_run_is_complete_or_absent_while_it_is_being_made(
 
     assert store.list() == []
     assert store.create(method="m").finish("done").state == "done"
+
+
+def test_a_run_that_cannot_become_one_file_yet_still_lets_readers_in(store: RunStore):
+    writer = store.create(method="m", columns=COLUMNS)
+    writer.append({"x": [1.0], "ok": [True]})
+    holds_on = sqlite3.connect(writer.path)
+    holds_on.execute("BEGIN")
+    holds_on.execute("SELECT * FROM chunks").fetchone()
+
+    writer._database.execute("PRAGMA busy_timeout = 0")
+    left = writing._leave_log(writer._database)
+    comes = sqlite3.connect(writer.path, timeout=0.0)
+    seen = comes.execute("SELECT rows FROM chunks").fetchall()
+    comes.close()
+    holds_on.close()
+
+    assert not left
+    assert seen == [(1,)]
+    assert writing._leave_log(writer._database)  # the control: nobody holds on now
+    writer.finish("done")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from drivebay._core.errors import StoreError
-from drivebay._core.runs import RunStore, fileformat
+from drivebay._core.runs import RunStore, fileformat, transcript
 from drivebay._core.runs.run import Run
+from drivebay._core.runs.writer import Beside
 from powercut import Disk, Op, image
 
 SOAK = int(os.environ.get("DRIVEBAY_SOAK", "1"))
@@ -92,6 +93,11 @@ class Workload:
         told(lambda run: run.values["answer"] == 42)
         writer.add_event("half", {"way": True})
         told(lambda run: any(kind == "half" for _, kind, _ in run.events))
+        self.step(f"{name}tag", lambda: writer.run.tag("live"))  # through another connection
+        told(lambda run: ("tag", "live") in [(each.kind, each.text) for each in run.marks])
+        blocks = transcript.blocks("measure", [(1, "w", b":READ?"), (2, "r", b"1.0")])
+        writer.keep([], Beside(blocks))
+        told(lambda run: [each.data for each in run.transcript] == [b":READ?", b"1.0"])
         with writer.points() as points:
             for number in range(50):
                 points.add(float(done + number), 2 * (done + number), (done + number) % 2 == 1)
@@ -100,6 +106,10 @@ class Workload:
             promise.rows.append((len(self.disk.log), done))
         run = self.step(f"{name}finish", lambda: writer.finish("done", None, {"last": "value"}))
         told(lambda run: run.state == "done" and run.values["last"] == "value")
+        self.step(f"{name}note", lambda: run.note("looks right", "me"))
+        told(lambda run: [note.text for note in run.notes] == ["looks right"])
+        self.step(f"{name}untag", lambda: run.untag("live"))
+        told(lambda run: ("untag", "live") in [(each.kind, each.text) for each in run.marks])
         return run
 
 
@@ -154,10 +164,8 @@ def _look_at(found: Found, run: Run, promise: Promise, cut: int) -> None:
     try:
         columns = dict(run.columns)
         facts = [fact(run) for at, fact in promise.facts if at <= cut]
-        with sqlite3.connect(run.path) as database:
-            (intact,) = database.execute("PRAGMA integrity_check").fetchone()
-        database.close()
-    except (StoreError, sqlite3.Error, KeyError) as exc:
+        problems = run.verify()  # with SQLite's own check of the database
+    except (StoreError, KeyError) as exc:
         found.corrupt.append(f"cut {cut}: {exc}")
         found.lost_rows += promise.rows_at(cut)
         return
@@ -167,8 +175,8 @@ def _look_at(found: Found, run: Run, promise: Promise, cut: int) -> None:
     right = {name: values.tolist() for name, values in rows(0, count).items()}
     if count and {name: values.tolist() for name, values in columns.items()} != right:
         found.corrupt.append(f"cut {cut}: rows that were never stored")
-    if intact != "ok" or run.state not in {"done", "interrupted"}:
-        found.corrupt.append(f"cut {cut}: {run.state}, {intact}")
+    if problems or run.state not in {"done", "interrupted"}:
+        found.corrupt.append(f"cut {cut}: {run.state}, {problems}")
 
 
 def images(folder: Path, recorded: Recorded, cuts: Iterator[int], seed: int) -> Found:
@@ -257,6 +265,49 @@ def test_the_end_of_a_run_may_be_cut_anywhere(recorded: Recorded, tmp_path: Path
     assert {"write", "sync", "unlink"} <= kinds
 
     assert every_cut(tmp_path, recorded, step, 2).whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["tag", "second note", "untag"])
+def test_a_mark_is_there_when_the_call_has_returned_and_never_harms_the_run(
+    recorded: Recorded, tmp_path: Path, step: str
+):
+    assert every_cut(tmp_path, recorded, step, 2).whole
+
+
+@pytest.mark.slow
+def test_a_mark_that_comes_while_a_run_becomes_one_file_is_not_lost(tmp_path: Path):
+    """When the log was folded in and before the mode is changed, which asks for no sync."""
+    (tmp_path / "disk").mkdir()
+
+    def work(workload: Workload) -> None:
+        writer = workload.store.create(method="m", columns=COLUMNS)
+        promise = Promise(writer.id, len(workload.disk.log))
+        workload.promises.append(promise)
+        writer.append(rows(0, 300))
+        promise.rows.append((len(workload.disk.log), 300))
+
+        def tag() -> None:
+            writer.run.tag("late")
+            promise.facts.append((len(workload.disk.log), lambda run: run.tags == ("late",)))
+
+        def come(statement: str) -> None:
+            if "synchronous = OFF" in statement and not comes.is_alive():
+                comes.start()
+
+        comes = threading.Thread(target=tag)
+        workload.disk.before = come
+
+        def finish() -> None:
+            writer.finish("done")
+            comes.join()
+
+        workload.step("finish", finish)
+        assert promise.facts
+
+    recorded = record(tmp_path / "disk", work)
+
+    assert every_cut(tmp_path, recorded, "finish", 2).whole
 
 
 @pytest.mark.slow

@@ -286,15 +286,53 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     with store_errors(path, "read"):
         if not path.exists():
             raise StoreError(f"cannot read {path}: no such file")
-        database = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
-        )
+        database = _connect_reader(path)
         try:
-            database.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-            check_format(database, path)
             yield database
         finally:
             database.close()
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    try:
+        return _checked_reader(path)
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+    _undo_half_a_mark(path)
+    return _checked_reader(path)
+
+
+def _checked_reader(path: Path) -> sqlite3.Connection:
+    database = _connected(path, "ro")
+    try:
+        check_format(database, path)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _undo_half_a_mark(path: Path) -> None:
+    """Put a run back as it was before a mark in whose middle the power went or a program died.
+
+    Until then it cannot be read, and a connection that only reads cannot do it: this is the one
+    time that reading writes.
+    """
+    database = _connected(path, "rw")
+    try:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    finally:
+        database.close()
+
+
+def _connected(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_MS / 1000,
+    )
 
 
 def check_format(database: sqlite3.Connection, path: Path) -> int:

@@ -477,15 +477,30 @@ def _become_one_file(database: sqlite3.Connection) -> bool:
 
 def _leave_log(database: sqlite3.Connection) -> bool:
     try:
+        # Alone from here on: a mark that came between the two steps below would be in no sync.
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("COMMIT")
         database.execute("PRAGMA synchronous = FULL")
         busy, frames, folded = database.execute("PRAGMA wal_checkpoint").fetchone()
-        if busy or frames != folded:
-            return False
-        database.execute("PRAGMA synchronous = OFF")
-        (mode,) = database.execute("PRAGMA journal_mode = MEMORY").fetchone()
+        if not busy and frames == folded:
+            database.execute("PRAGMA synchronous = OFF")
+        return _change_mode(database)
     except sqlite3.OperationalError:  # locked, or no room: nothing is lost, it stays in the log
-        return False
-    return bool(mode != "wal")
+        return _leave_log_beside_others(database)
+
+
+def _leave_log_beside_others(database: sqlite3.Connection) -> bool:
+    """Try the mode with all its syncs: unlike BEGIN, it lets others in again where it fails."""
+    with contextlib.suppress(sqlite3.OperationalError):
+        database.execute("PRAGMA locking_mode = NORMAL")
+        database.execute("PRAGMA synchronous = FULL")
+        return _change_mode(database)
+    return False
+
+
+def _change_mode(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("PRAGMA journal_mode = MEMORY").fetchone() != ("wal",))
 
 
 def tidy(path: Path) -> None:
