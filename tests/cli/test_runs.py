@@ -84,6 +84,41 @@ def test_an_export_to_a_file_takes_its_kind_from_the_name(drivebay, runs, tmp_pa
     assert json.loads(as_json.read_text("utf-8"))["run"] == runs[1]
 
 
+@pytest.mark.parametrize("ending", [".csv", ".json", ".parquet", ".h5", ".nc"])
+def test_an_export_replaces_a_file_only_with_force(drivebay, runs, tmp_path, ending):
+    pytest.importorskip("pyarrow", reason="needs the extra [export]")
+    target = tmp_path / f"iv{ending}"
+    target.write_bytes(b"the thesis")
+
+    refused = drivebay("runs", "export", "last", "-o", str(target))
+    kept = target.read_bytes()
+    forced = drivebay("runs", "export", "last", "-o", str(target), "--force")
+
+    assert (refused.code, kept) == (failures.FAILED, b"the thesis")
+    assert "--force" in refused.err
+    assert forced.code == failures.OK
+    assert target.read_bytes() != kept
+
+
+def test_the_kind_of_an_export_may_be_given_apart_from_the_name(drivebay, runs, tmp_path):
+    target = tmp_path / "iv.dat"
+
+    unknown = drivebay("runs", "export", "last", "-o", str(target))
+    drivebay("runs", "export", "last", "-o", str(target), "--kind", "json")
+
+    assert "cannot export a run as 'dat'; kinds are csv, json" in unknown.err
+    assert json.loads(target.read_text("utf-8"))["run"] == runs[1]
+
+
+def test_every_kind_of_export_can_be_asked_for():
+    from drivebay._core.runs.export import KINDS
+    from drivebay.cli.runs import export_run
+
+    (choice,) = [option.type for option in export_run.params if option.name == "kind"]
+
+    assert list(choice.choices) == list(KINDS)
+
+
 def test_an_export_that_cannot_be_written_fails_in_one_line(drivebay, runs, tmp_path):
     done = drivebay("runs", "export", "last", "--output", str(tmp_path / "no" / "iv.csv"))
 

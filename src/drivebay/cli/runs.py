@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -135,27 +136,30 @@ def rows_table(run: Run, rows: int) -> str:
 @runs.command("export")
 @click.argument("name", metavar="[RUN]", default="last")
 @click.option(
+    "--kind",
     "--format",
     "kind",
-    type=click.Choice(["csv", "json"]),
+    type=click.Choice(["csv", "json", "parquet", "hdf5", "netcdf"]),
     help="By default the ending of the file, else csv.",
 )
 @click.option("--output", "-o", metavar="FILE", help="By default standard output.")
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
 @json_option
-def export_run(name: str, kind: str | None, output: str | None, as_json: bool) -> None:
-    """Write a run as CSV or JSON.
+def export_run(name: str, kind: str | None, output: str | None, force: bool, as_json: bool) -> None:
+    """Write a run as CSV, JSON, Parquet, HDF5 or NetCDF (the last three: extra [export]).
 
-    A CSV file gets what is known of the run in a second file beside it, NAME.csv.json. --json
-    prints the names of the files written, or the run itself when there is no --output.
+    The endings are .csv, .json, .parquet, .h5 and .nc. A CSV file gets what is known of the run in
+    a second file beside it, NAME.csv.json. --json prints the names of the files written, or the
+    run itself when there is no --output.
     """
     store = _store()
     run = store.open(name)
     if output is None:
         store.export(run, sys.stdout, "json" if as_json else kind or "csv")
         return
-    if kind is None and not output.lower().endswith((".csv", ".json")):
+    if kind is None and not Path(output).suffix:
         kind = "csv"
-    files = store.export(run, output, kind)
+    files = store.export(run, output, kind, overwrite=force)
     if as_json:
         emit({"run": run.id, "files": [str(file) for file in files]})
         return

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drivebay._core.errors import RunError, StoreError, nearest
-from drivebay._core.runs import fileformat, holder, plain, verify
+from drivebay._core.errors import StoreError, nearest
+from drivebay._core.runs import fileformat, frames, holder, plain, verify
 from drivebay._core.runs import marks as marking
 from drivebay._core.runs import sources as code
 from drivebay._core.runs import transcript as traffic
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 _PREVIEW_ROWS = 5
+_BYTES_A_LOOK = 1 << 20  # opening the file for each chunk would cost more than reading it
 _CHUNK_FIELDS = "number, first_row, rows, time_ns, crc32, data"
 
 
@@ -347,6 +348,19 @@ class Run:
                 array.flags.writeable = False
         return dict(self._parts[0])
 
+    def chunks(self) -> Iterator[dict[str, Array]]:
+        """Give the chunks as they are stored, one after the other: a run of any length fits.
+
+        Raises:
+            StoreError: a chunk is damaged or missing; those before it have been given.
+        """
+        number = first_row = 0
+        while batch := self._some_chunks(number):
+            for row in batch:
+                self._expect(row, number, first_row)
+                yield self._decode(row)
+                number, first_row = number + 1, first_row + row[2]
+
     def __getitem__(self, name: str) -> Array:
         """Return one column, read-only.
 
@@ -455,15 +469,15 @@ class Run:
         Raises:
             RunError: pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ModuleNotFoundError as exc:
-            raise RunError(
-                "to_pandas() needs pandas, which is not installed: pip install 'drivebay[export]'"
-            ) from exc
-        frame = pandas.DataFrame({name: array.copy() for name, array in self.columns.items()})
-        frame.attrs.update(run=self.id, units=self.units, parameters=self.parameters)
-        return frame
+        return frames.to_pandas(self)
+
+    def to_xarray(self) -> Any:
+        """Return the run as an xarray Dataset; :func:`drivebay._core.runs.frames.to_xarray`.
+
+        Raises:
+            RunError: xarray is not installed.
+        """
+        return frames.to_xarray(self)
 
     def plot(self, path: Path | str | None = None, **options: Any) -> Any:
         """Draw the run; see :func:`drivebay.plotting.plot_run`.
@@ -570,16 +584,32 @@ class Run:
             query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number >= ? ORDER BY number"
             rows = iter(database.execute(query, (self._next_chunk,)))
             while row := self._fetch(rows):
-                if row[:2] != (self._next_chunk, self._parts_rows):
-                    raise StoreError(
-                        f"{self.path}: expected chunk {self._next_chunk} at row"
-                        f" {self._parts_rows}, found chunk {row[0]} at row {row[1]}"
-                    )
+                self._expect(row, self._next_chunk, self._parts_rows)
                 self._parts.append(self._decode(row))
                 self._next_chunk, self._parts_rows = row[0] + 1, row[1] + row[2]
         if self._end and self._parts_rows != self._end[3]:
             raise StoreError(
                 f"{self.path} is damaged: {self._parts_rows} rows are left of {self._end[3]}"
+            )
+
+    def _some_chunks(self, number: int) -> list[Any]:
+        """Return stored chunks from that one on; the file is not open between two looks."""
+        found, size = [], 0
+        with self._reading() as database:
+            self._columns = self._columns or self._stored_columns(database)
+            query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number >= ? ORDER BY number"
+            for row in database.execute(query, (number,)):
+                found.append(row)
+                size += len(row[-1])
+                if size >= _BYTES_A_LOOK:
+                    break
+        return found
+
+    def _expect(self, row: Any, number: int, first_row: int) -> None:
+        if row[:2] != (number, first_row):
+            raise StoreError(
+                f"{self.path}: expected chunk {number} at row {first_row},"
+                f" found chunk {row[0]} at row {row[1]}"
             )
 
     def _fetch(self, rows: Iterator[Any]) -> Any:

@@ -287,16 +287,25 @@ class RunStore:
             return [litter.throw_away(self.folder, each) for each in found]
 
     def export(
-        self, name: str | Path | Run, target: Path | str | TextIO, kind: str | None = None
+        self,
+        name: str | Path | Run,
+        target: Path | str | TextIO,
+        kind: str | None = None,
+        *,
+        overwrite: bool = False,
     ) -> tuple[Path, ...]:
-        """Write a run as CSV or JSON; see :func:`drivebay._core.runs.export.export_run`.
+        """Write a run as CSV, JSON, Parquet, HDF5 or NetCDF, by the ending or as ``kind`` says.
+
+        See :func:`drivebay._core.runs.export.export_run`.
 
         Raises:
             RunNotFoundError: no run answers to ``name``.
-            RunError: ``kind`` (or the ending of ``target``) is neither csv nor json.
+            RunError: there is no such ``kind`` (or ending), the library for it is missing, or
+                ``target`` exists and ``overwrite`` is not set.
             StoreError: the run is damaged, or ``target`` cannot be written.
         """
-        return export.export_run(name if isinstance(name, Run) else self.open(name), target, kind)
+        run = name if isinstance(name, Run) else self.open(name)
+        return export.export_run(run, target, kind, overwrite=overwrite)
 
     def __repr__(self) -> str:
         return f"RunStore({str(self.folder)!r})"
