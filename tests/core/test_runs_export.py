@@ -24,6 +24,8 @@ from drivebay._core.runs import Run, RunStore, extract
 from drivebay._core.runs import run as stored
 from drivebay._core.runs.export import ENDINGS, KINDS
 from drivebay._core.runs.export.netcdf import clean_name
+from drivebay._core.runs.transcript import Message, blocks
+from drivebay._core.runs.writer import Beside
 
 h5py = pytest.importorskip("h5py", reason="an extra: drivebay[export]")
 pq = pytest.importorskip("pyarrow.parquet", reason="an extra: drivebay[export]")
@@ -137,6 +139,25 @@ READERS: dict[str, Callable[[Path, Run], tuple[Columns, Mapping[str, str], Any]]
     "parquet": read_parquet,
     "hdf5": read_hdf5,
     "netcdf": read_netcdf,
+}
+
+
+def hdf5_about(path: Path) -> Any:
+    with h5py.File(path) as file:
+        return json.loads(file["metadata"][()])
+
+
+def netcdf_about(path: Path) -> Any:
+    with xarray.open_dataset(path) as found:
+        return json.loads(found.attrs["metadata"])
+
+
+ABOUT: dict[str, Callable[[Path], Any]] = {
+    "csv": lambda path: json.loads(Path(f"{path}.json").read_text("utf-8")),
+    "json": lambda path: json.loads(path.read_text("utf-8")),
+    "parquet": lambda path: json.loads(pq.read_schema(path).metadata[b"drivebay"]),
+    "hdf5": hdf5_about,
+    "netcdf": netcdf_about,
 }
 
 
@@ -443,25 +464,49 @@ def test_a_run_under_way_is_exported_as_far_as_it_is(tmp_path: Path):
 
 
 def test_the_drivers_files_and_the_traffic_go_into_hdf5_byte_for_byte(tmp_path: Path):
-    from drivebay._core.runs.export import hdf5
+    sources = {
+        "meter": {"plugin.yaml": b"name: x\n", "a/driver.py": b"\0\xff", "a/empty.py": b""},
+        "base": {"lib.py": b"x = 1\n"},
+    }
+    said = [
+        Message(-5, "connect", "w", b"*IDN?\n"),
+        Message(7, "measure", "r", b"#14\0\xff\0\n"),
+        Message(8, "measure", "r", b""),
+    ]
+    writer = RunStore(tmp_path / "runs").create(
+        method="m", columns=[("v", "V", "float")], sources=sources, plugin={"name": "meter"}
+    )
+    for phase in ("connect", "measure"):
+        talk = [(m.time_ns, m.direction, m.data) for m in said if m.phase == phase]
+        writer.keep((), Beside(blocks(phase, talk)))
+    run = writer.finish("done")
 
-    class Message:
-        def __init__(self, time_ns: int, direction: str, data: bytes) -> None:
-            self.time_ns, self.direction, self.data = time_ns, direction, data
-            self.phase = "measure"
-
-    said = [Message(-5, "w", b"*IDN?\n"), Message(7, "r", b"#14\0\xff\0\n"), Message(8, "r", b"")]
-    sources = {"plugin.yaml": b"name: x\n", "a/driver.py": b"\0\xff", "a/empty.py": b""}
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        hdf5._write_transcript(h5py, file.create_group("transcript"), said)
-        hdf5._write_sources(file.create_group("sources"), sources)
-
-    with h5py.File(tmp_path / "x.h5") as file:
+    with h5py.File(export(run, tmp_path / "x.h5")[0]) as file:
         traffic = file["transcript"]
-        assert traffic["time_ns"][:].tolist() == [-5, 7, 8]
-        assert traffic["direction"].asstr()[:].tolist() == ["w", "r", "r"]
-        assert [data.tobytes() for data in traffic["data"][:]] == [m.data for m in said]
-        assert {path: file["sources"][path][:].tobytes() for path in sources} == sources
+        found = zip(
+            traffic["time_ns"][:].tolist(),
+            traffic["phase"].asstr()[:].tolist(),
+            traffic["direction"].asstr()[:].tolist(),
+            [data.tobytes() for data in traffic["data"][:]],
+            strict=True,
+        )
+        assert [Message(*fields) for fields in found] == run.transcript == said
+        for plugin, files in sources.items():
+            group = file["sources"][plugin]
+            assert {path: group[path][:].tobytes() for path in files} == files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tags_notes_and_limits_are_known_in_every_export(tmp_path: Path, kind: str):
+    limits = {"voltage_v": [-10.0, 10.0]}
+    run = make(tmp_path / "runs", [("v", "V", "float")], bench={"alias": "smu1", "limits": limits})
+    run.tag("good")
+    run.note("diode no. 3", by="ada")
+
+    about = ABOUT[kind](export(run, tmp_path / FILE_OF[kind])[0])
+
+    assert (about["tags"], about["limits"], about["bench"]["alias"]) == (["good"], limits, "smu1")
+    assert [(note["by"], note["text"]) for note in about["notes"]] == [("ada", "diode no. 3")]
 
 
 @pytest.mark.slow

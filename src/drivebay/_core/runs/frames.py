@@ -116,17 +116,23 @@ def global_attributes(known: Mapping[str, Any]) -> dict[str, str]:
     Args:
         known: what :func:`drivebay._core.runs.extract.about` gave.
     """
-    identity = known["identity"] if isinstance(known["identity"], dict) else {}
-    who = [identity.get(key) for key in ("manufacturer", "model", "serial")]
     found = {
         "Conventions": _CONVENTIONS,
         "title": f"{known['method']} {known['run']}",
-        "source": " ".join(str(part) for part in who if part) or known["resource"],
+        "source": instrument(known["identity"]) or known["resource"],
     }
     found |= {key: known[key] for key in _TOLD if known[key] is not None}
     found["parameters"] = _json(known["parameters"])
     found["metadata"] = _json(known)
     return {key: text.replace("\0", "") for key, text in found.items()}  # HDF5 texts have none
+
+
+def instrument(identity: object) -> str:
+    """Return maker, model and serial number of what was measured with, as far as it said them."""
+    if not isinstance(identity, Mapping):
+        return str(identity or "")
+    said = (identity.get(key) for key in ("manufacturer", "model", "serial"))
+    return " ".join(str(part) for part in said if part)
 
 
 def _json(value: Any) -> str:

@@ -6,7 +6,6 @@ read; numpy is imported when the first array is asked for.
 
 from __future__ import annotations
 
-import html
 import importlib
 import sqlite3
 import struct
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivebay._core.errors import StoreError, nearest
-from drivebay._core.runs import fileformat, frames, holder, plain, verify
+from drivebay._core.runs import fileformat, frames, holder, notebook, plain, verify
 from drivebay._core.runs import marks as marking
 from drivebay._core.runs import sources as code
 from drivebay._core.runs import transcript as traffic
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-_PREVIEW_ROWS = 5
 _BYTES_A_LOOK = 1 << 20  # opening the file for each chunk would cost more than reading it
 _CHUNK_FIELDS = "number, first_row, rows, time_ns, crc32, data"
 
@@ -497,20 +495,8 @@ class Run:
         return f"<Run {self.id} {self.method or '?'} {self.state}, {len(self)} rows>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: one line about the run, its first and last rows."""
-        about = f"{self.method} on {self.resource}: {self.state}, {len(self)} rows"
-        head = f"<p><b>{html.escape(self.id)}</b> {html.escape(about)}"
-        if self.reason:
-            head += f"<br>{html.escape(self.reason)}"
-        if self._state == "damaged":
-            return f"{head}</p>"
-        columns = self.columns
-        titles = (html.escape(_title(name, self.units[name])) for name in columns)
-        rows = [f"<tr>{''.join(f'<th>{title}</th>' for title in titles)}</tr>"]
-        for at in _preview(len(self)):
-            cells = ("…" if at is None else _cell(array[at]) for array in columns.values())
-            rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-        return f"{head}</p><table>{''.join(rows)}</table>"
+        """What a notebook shows: a small picture, the conditions, the first and last rows."""
+        return notebook.html_of(self)
 
     # -- reading the file --------------------------------------------------------------------
 
@@ -630,18 +616,3 @@ class Run:
         if not right or len(data) != rows * fileformat.row_bytes(self._columns):
             raise StoreError(f"{self.path}: chunk {number} is damaged: its checksum does not match")
         return fileformat.decode(self._columns, rows, data)
-
-
-def _title(name: str, unit: str) -> str:
-    return f"{name} [{unit}]" if unit else name
-
-
-def _preview(rows: int) -> list[int | None]:
-    """Indices of the first and last rows, None for those left out between."""
-    if rows <= 2 * _PREVIEW_ROWS:
-        return list(range(rows))
-    return [*range(_PREVIEW_ROWS), None, *range(rows - _PREVIEW_ROWS, rows)]
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.7g}" if isinstance(value, float) else html.escape(str(value))
