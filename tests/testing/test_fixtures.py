@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 TESTS = """\
 import os
 
+import pytest
+
 
 def test_a_simulator_is_there(simulated_2400):
     from drivebay.driver import open_link
@@ -33,6 +35,24 @@ def test_a_driver_is_checked_away_from_the_users_things(check_driver, simulated_
 def test_it_can_be_looked_into(simulated_2400_server, simulated_2400):
     assert simulated_2400_server.resource == simulated_2400
     assert simulated_2400_server.instrument.output_on is False
+
+
+def test_a_line_can_be_bad(fault_proxy, simulated_2400):
+    from drivebay import AnswerError
+    from drivebay.driver import open_link
+
+    proxy = fault_proxy(simulated_2400, "garbage")
+    with open_link(proxy.resource) as link, pytest.raises(AnswerError):
+        link.query("*IDN?")
+    assert [each["kind"] for each in proxy.log.named("fault")] == ["garbage"]
+
+
+def test_there_is_a_whole_bench(virtual_bench):
+    from drivebay.driver import open_link
+
+    with open_link(virtual_bench.resource("drain")) as link:
+        assert "MODEL 2400" in link.query("*IDN?")
+    assert virtual_bench.circuit.powers_w()
 """
 
 
@@ -60,7 +80,7 @@ def test_drivers_are_tested_with_fixtures_alone(tmp_path: Path, home: Path) -> N
     )
 
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "5 passed" in done.stdout
     assert list(home.iterdir()) == []
 
 

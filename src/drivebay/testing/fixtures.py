@@ -7,6 +7,7 @@ a test asks for one. A test that uses them sees none of the user's plugins, runs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ import pytest
 
 if TYPE_CHECKING:
     from drivebay.sim import Keithley2400Server
+    from drivebay.sim.proxy import FaultProxy
+    from drivebay.sim.virtualbench import VirtualBench
     from drivebay.testing import Report
 
 
@@ -47,6 +50,32 @@ def simulated_2400_server(drivebay_home: Path) -> Iterator[Keithley2400Server]:
 def simulated_2400(simulated_2400_server: Keithley2400Server) -> str:
     """The address of a simulated Keithley 2400."""
     return simulated_2400_server.resource
+
+
+@pytest.fixture
+def virtual_bench(drivebay_home: Path) -> Iterator[VirtualBench]:
+    """Every simulated instrument, several on one device; none takes time to measure."""
+    del drivebay_home
+    from drivebay.sim.virtualbench import VirtualBench
+
+    with VirtualBench(free_ports=True, time_scale=0) as bench:
+        yield bench
+
+
+@pytest.fixture
+def fault_proxy() -> Iterator[Callable[..., FaultProxy]]:
+    """Puts a bad line in front of an instrument: ``fault_proxy(resource, "ok*3, late")``.
+
+    What it gives is a ``drivebay.sim.proxy.FaultProxy``; its ``resource`` is the address to use.
+    """
+    from drivebay.sim.proxy import FaultProxy
+
+    with ExitStack() as proxies:
+
+        def behind(resource: str, schedule: Any = (), **options: Any) -> FaultProxy:
+            return proxies.enter_context(FaultProxy(resource, schedule, **options))
+
+        yield behind
 
 
 @pytest.fixture
