@@ -179,7 +179,11 @@ class ScpiInstrument:
         return Framer()
 
     def error_entry(self, number: int) -> str:
-        """An entry of the error queue as the instrument answers it; 0 is the empty queue."""
+        """An entry of the error queue as the instrument answers it; 0 is the empty queue.
+
+        >>> ScpiInstrument(CommandTree(()), EventLog(), True).error_entry(-113)
+        '-113,"Undefined header"'
+        """
         text = self.error_texts.get(number) or MESSAGES.get(number, "Device-specific error")
         return f'{number:d},"{text}"'
 

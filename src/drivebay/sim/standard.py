@@ -40,7 +40,8 @@ def _operation_complete(inst: Any, arguments: list[str]) -> None:
     inst.operation_complete()
 
 
-def _reset(inst: Any, arguments: list[str]) -> None:
+def reset(inst: Any, arguments: list[str]) -> None:
+    """Calls the instrument's ``reset``."""
     none(arguments)
     inst.reset()
 
@@ -70,7 +71,7 @@ def common(*, reset_is_urgent: bool = True) -> tuple[Command, ...]:
             query=lambda inst, arguments: "1",
             when_idle=True,
         ),
-        Command(("*RST",), write=_reset, urgent=reset_is_urgent),
+        Command(("*RST",), write=reset, urgent=reset_is_urgent),
         Command(
             ("*SRE",),
             write=_set_service_enable,
@@ -82,12 +83,14 @@ def common(*, reset_is_urgent: bool = True) -> tuple[Command, ...]:
     )
 
 
-def _next_error(inst: Any, arguments: list[str]) -> str:
+def next_error(inst: Any, arguments: list[str]) -> str:
+    """Answers with the oldest error, and forgets it."""
     none(arguments)
     return str(inst.error_entry(inst.status.errors.take()))
 
 
-def _all_errors(inst: Any, arguments: list[str]) -> str:
+def all_errors(inst: Any, arguments: list[str]) -> str:
+    """Answers with every error, and forgets them; the empty queue's entry if there is none."""
     none(arguments)
     errors = inst.status.errors
     return ",".join(inst.error_entry(errors.take()) for _ in range(max(len(errors), 1)))
@@ -100,8 +103,8 @@ def error_queue(version: str = "1999.0") -> tuple[Command, ...]:
         version: the answer to ``:SYSTem:VERSion?``.
     """
     return (
-        Command((":SYSTem:ERRor[:NEXT]",), query=_next_error),
-        Command((":SYSTem:ERRor:ALL",), query=_all_errors),
+        Command((":SYSTem:ERRor[:NEXT]",), query=next_error),
+        Command((":SYSTem:ERRor:ALL",), query=all_errors),
         query(":SYSTem:ERRor:COUNt", lambda inst, arguments: str(len(inst.status.errors))),
         action(":SYSTem:CLEar", lambda inst: inst.status.errors.clear()),
         query(":SYSTem:VERSion", lambda inst, arguments: version),

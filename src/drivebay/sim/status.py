@@ -87,15 +87,6 @@ class ErrorQueue:
         self._numbers.clear()
 
 
-def error_text(number: int) -> str:
-    """An entry as ``SYSTem:ERRor?`` answers it.
-
-    >>> error_text(-113)
-    '-113,"Undefined header"'
-    """
-    return f'{number:d},"{MESSAGES.get(number, "Device-specific error")}"'
-
-
 @dataclass(slots=True)
 class RegisterSet:
     """A condition, event and enable register."""

@@ -89,7 +89,7 @@ class Circuit:
             self.sockets[socket.name] = socket
         self.ports: dict[str, Port] = {}
         self.islands: list[Island] = []
-        self._caught_up_s = time.monotonic()
+        self._caught_up_s: dict[Island, float] = {}
         for names in self._connected():
             self._add_island(names)
 
@@ -135,8 +135,8 @@ class Circuit:
         if not (self.time_scale and island.storing):
             return
         now_s = time.monotonic()
-        passed_s = (now_s - self._caught_up_s) / self.time_scale - reserve_s
-        self._caught_up_s = now_s
+        passed_s = (now_s - self._caught_up_s[island]) / self.time_scale - reserve_s
+        self._caught_up_s[island] = now_s
         if passed_s > 0:
             island.advance(min(passed_s, LONGEST_CATCH_UP_S))
 
@@ -179,6 +179,7 @@ class Circuit:
         ]
         island = Island(count, placed, ends)
         self.islands.append(island)
+        self._caught_up_s[island] = time.monotonic()
         for k, socket in enumerate(sockets):
             self.ports[socket.name] = Port(socket.name, self, island, k)
 

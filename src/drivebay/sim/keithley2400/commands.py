@@ -22,6 +22,7 @@ from drivebay.sim.declaring import (
 from drivebay.sim.keithley2400 import handlers as h
 from drivebay.sim.keithley2400 import sensing, sourcing
 from drivebay.sim.keithley2400.settings import MAX_READINGS
+from drivebay.sim.standard import all_errors, common, next_error, reset
 from drivebay.sim.syntax import Command, CommandTree
 
 FETCH = Command((":FETCh",), query=h.fetch, when_idle=True)
@@ -29,20 +30,11 @@ _LIMITED = 999.9999
 _ARM_SOURCES = ("IMMediate", "TLINk", "TIMer", "MANual", "BUS", "NSTest", "PSTest", "BSTest")
 
 COMMON = (
-    Command(("*CLS",), write=h.clear_status),
-    Command(("*ESE",), write=h.set_event_enable, query=lambda i, a: str(i.status.standard.enable)),
-    Command(("*ESR",), query=h.take_standard_event),
-    Command(("*IDN",), query=lambda i, a: i.identity),
-    Command(("*OPC",), write=h.operation_complete, query=lambda i, a: "1", when_idle=True),
+    *common(),
     Command(("*OPT",), query=lambda i, a: "0"),
     Command(("*RCL",), write=h.recall, urgent=True),
-    Command(("*RST",), write=h.reset, urgent=True),
     Command(("*SAV",), write=h.save),
-    Command(("*SRE",), write=h.set_service_enable, query=lambda i, a: str(i.status.service_enable)),
-    Command(("*STB",), query=lambda i, a: str(i.status_byte)),
     Command(("*TRG",), write=h.bus_trigger, urgent=True),
-    Command(("*TST",), query=lambda i, a: "0"),
-    Command(("*WAI",), write=h.nothing, when_idle=True),
 )
 
 SIGNAL = (
@@ -295,18 +287,18 @@ STATUS = (
         )
     ),
     action(":STATus:PRESet", lambda i: i.status.preset()),
-    Command((":STATus:QUEue[:NEXT]",), query=h.next_error),
+    Command((":STATus:QUEue[:NEXT]",), query=next_error),
     action(":STATus:QUEue:CLEar", lambda i: i.status.errors.clear()),
 )
 
 SYSTEM = (
-    Command((":SYSTem:ERRor[:NEXT]",), query=h.next_error),
-    Command((":SYSTem:ERRor:ALL",), query=h.all_errors),
+    Command((":SYSTem:ERRor[:NEXT]",), query=next_error),
+    Command((":SYSTem:ERRor:ALL",), query=all_errors),
     query(":SYSTem:ERRor:COUNt", lambda i, a: str(len(i.status.errors))),
     Command((":SYSTem:ERRor:CODE[:NEXT]",), query=lambda i, a: str(i.status.errors.take())),
     Command((":SYSTem:ERRor:CODE:ALL",), query=h.all_error_codes),
     action(":SYSTem:CLEar", lambda i: i.status.errors.clear()),
-    Command((":SYSTem:PRESet",), write=h.reset, urgent=True),
+    Command((":SYSTem:PRESet",), write=reset, urgent=True),
     query(":SYSTem:VERSion", lambda i, a: "1996.0"),
     query(":SYSTem:TIME", lambda i, a: f"{i.clock.now_s() - i.time_zero_s:.3f}"),
     action(":SYSTem:TIME:RESet", h.reset_time),

@@ -27,7 +27,6 @@ from drivebay.sim.parameters import (
     string,
     switch,
 )
-from drivebay.sim.status import error_text
 from drivebay.sim.syntax import ScpiError
 
 if TYPE_CHECKING:
@@ -35,38 +34,6 @@ if TYPE_CHECKING:
 
 
 # Common commands
-
-
-def nothing(inst: Keithley2400, arguments: list[str]) -> None:
-    none(arguments)
-
-
-def clear_status(inst: Keithley2400, arguments: list[str]) -> None:
-    none(arguments)
-    inst.status.clear()
-
-
-def operation_complete(inst: Keithley2400, arguments: list[str]) -> None:
-    none(arguments)
-    inst.operation_complete()
-
-
-def set_event_enable(inst: Keithley2400, arguments: list[str]) -> None:
-    inst.status.standard.enable = int(bounded(only(arguments), 0, 255, 0))
-
-
-def set_service_enable(inst: Keithley2400, arguments: list[str]) -> None:
-    inst.status.service_enable = int(bounded(only(arguments), 0, 255, 0)) & ~64
-
-
-def take_standard_event(inst: Keithley2400, arguments: list[str]) -> str:
-    none(arguments)
-    return str(inst.status.standard.take_event())
-
-
-def reset(inst: Keithley2400, arguments: list[str]) -> None:
-    none(arguments)
-    inst.reset()
 
 
 def save(inst: Keithley2400, arguments: list[str]) -> None:
@@ -312,23 +279,10 @@ def enable(name: str) -> Query:
     return lambda inst, arguments: _status_value(inst, getattr(inst.status, name).enable)
 
 
-def next_error(inst: Keithley2400, arguments: list[str]) -> str:
-    none(arguments)
-    return error_text(inst.status.errors.take())
-
-
-def all_errors(inst: Keithley2400, arguments: list[str]) -> str:
-    return _drained(inst, error_text)
-
-
 def all_error_codes(inst: Keithley2400, arguments: list[str]) -> str:
-    return _drained(inst, str)
-
-
-def _drained(inst: Keithley2400, spell: Callable[[int], str]) -> str:
+    none(arguments)
     errors = inst.status.errors
-    texts = [spell(errors.take()) for _ in range(max(len(errors), 1))]
-    return ",".join(texts)
+    return ",".join(str(errors.take()) for _ in range(max(len(errors), 1)))
 
 
 def reset_time(inst: Keithley2400) -> None:
