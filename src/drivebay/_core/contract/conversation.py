@@ -6,7 +6,6 @@ is what was asked for or an error. Knows nothing of methods, parameters or outpu
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -28,6 +27,7 @@ from drivebay._core.errors import (
 )
 from drivebay._core.keeper import open_link
 from drivebay._core.links import Link
+from drivebay._core.links.passing import PASSING
 from drivebay._core.links.pulse import PULSE
 
 _Result = TypeVar("_Result")
@@ -253,7 +253,10 @@ class Conversation:
             AbortedError: the measurement was asked to stop.
         """
         PULSE.excuse(seconds)
-        self._stop.wait(seconds)
+        if PASSING.replayed:
+            PASSING.elapse(seconds)
+        else:
+            self._stop.wait(seconds)
         self.checkpoint()
 
     def checkpoint(self) -> None:
@@ -281,13 +284,13 @@ class Conversation:
             AbortedError: the measurement was asked to stop.
             LinkError: the channel failed.
         """
-        deadline = time.monotonic() + 2 * expected_s + self.link.timeout_s
+        deadline = PASSING.monotonic() + 2 * expected_s + self.link.timeout_s
         self.sleep(expected_s / 2)
         while True:
             value = int(float(self.query(query)))
             if value & mask:
                 return value
-            if time.monotonic() >= deadline:
+            if PASSING.monotonic() >= deadline:
                 raise LinkTimeoutError(
                     f"{self.resource_name}: {query!r} is {value}, expected a bit of {mask} within"
                     f" {2 * expected_s + self.link.timeout_s:g} s",
@@ -319,15 +322,15 @@ class Conversation:
         self, link: Link, command: str, timeout_s: float, after: Sequence[str]
     ) -> str:
         """Ask, and look for an abort while waiting: after one the answer may never come."""
-        deadline = time.monotonic() + timeout_s
+        deadline = PASSING.monotonic() + timeout_s
         answer = link.try_ask(command, wait_s=min(timeout_s, _LOOK_S), after=after)
-        return self._read_on(link, deadline - time.monotonic()) if answer is None else answer
+        return self._read_on(link, deadline - PASSING.monotonic()) if answer is None else answer
 
     def _read_on(self, link: Link, timeout_s: float) -> str:
         """Wait for an answer that is owed, and look for an abort meanwhile."""
-        deadline = time.monotonic() + timeout_s
+        deadline = PASSING.monotonic() + timeout_s
         while True:
-            left_s = deadline - time.monotonic()
+            left_s = deadline - PASSING.monotonic()
             try:
                 return link.read(timeout_s=max(1e-3, min(left_s, _LOOK_S)))
             except LinkTimeoutError:

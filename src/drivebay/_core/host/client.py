@@ -624,6 +624,14 @@ class Host:
             limit=ended.limit,
         )
 
+    def where(self) -> str:
+        """Return where each of its threads is now, as tracebacks; empty if it does not say."""
+        before = self._crash_size()
+        self._child.signal(DUMP_SIGNAL)
+        self._await_dump(before)
+        with self._crash_lock:
+            return self._crash_text(before) if self._crash >= 0 else ""
+
     def _hang(self, what: str, waited_s: float, did: str = "") -> DrivebayError:
         """End a process that hangs, and return the error for it."""
         before = self._crash_size()
@@ -671,8 +679,8 @@ class Host:
         with self._crash_lock:
             return os.fstat(self._crash).st_size if self._crash >= 0 else 0
 
-    def _crash_text(self) -> str:
-        return os.pread(self._crash, _DUMP_BYTES, 0).decode("utf-8", "replace")
+    def _crash_text(self, start: int = 0) -> str:
+        return os.pread(self._crash, _DUMP_BYTES, start).decode("utf-8", "replace")
 
 
 def _name_of(verb: str, arguments: Sequence[Any]) -> str:

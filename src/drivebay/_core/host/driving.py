@@ -26,6 +26,7 @@ from drivebay._core.contract.calling import (
 )
 from drivebay._core.errors import DrivebayError, DriverError, LinkOpenError, LoadError
 from drivebay._core.host import crossing
+from drivebay._core.host.replayed import follow_recording
 from drivebay._core.keeper import GRANT_VARIABLE
 from drivebay._core.links import KeptLink, Link, open_direct
 from drivebay._core.links.pulse import PULSE
@@ -91,6 +92,8 @@ class Driving:
         self.name = code["plan"]["name"]
         if kept is not None:
             os.environ[GRANT_VARIABLE] = json.dumps(kept)
+            if kept.get("replayed"):
+                follow_recording(kept["path"], kept["token"])
         staged: dict[str, Generation] = {}
         for used in uses:
             staged[canonical_name(used["plan"]["name"])] = _stage(used, staged)

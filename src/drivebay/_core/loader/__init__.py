@@ -5,6 +5,7 @@
 
 from drivebay._core.loader.generation import (
     NAMESPACE,
+    STAND_INS,
     Files,
     Generation,
     LoadPlan,
@@ -23,6 +24,7 @@ from drivebay._core.loader.watch import FolderWatch, folder_watch
 
 __all__ = [
     "NAMESPACE",
+    "STAND_INS",
     "Files",
     "FolderWatch",
     "Generation",

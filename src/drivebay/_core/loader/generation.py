@@ -38,6 +38,9 @@ from drivebay._core.manifest import PluginMetadata, canonical_name, split_driver
 NAMESPACE: Final = "drivebay_plugins"
 MAX_FILES: Final = 2_000
 MAX_BYTES: Final = 16 << 20
+STAND_INS: Final[dict[str, types.ModuleType]] = {}
+"""Modules that plugins of this process get in place of the real ones; none but in a replay."""
+
 _SKIPPED: Final = frozenset(("__pycache__", "node_modules", "site-packages", "venv", "env"))
 
 
@@ -180,6 +183,8 @@ class Stage:
         fromlist: Sequence[str] = (),
         level: int = 0,
     ) -> types.ModuleType:
+        if STAND_INS and level == 0 and name in STAND_INS:
+            return STAND_INS[name]
         own = self.own_name(name) if level == 0 else None
         with self._counting:
             self._importing += 1

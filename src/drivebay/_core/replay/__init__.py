@@ -1,0 +1,24 @@
+"""Replay: a run's driver code against the run's own traffic, with no instrument.
+
+``recording`` is what a replay is made from, ``code`` the driver's files, ``player`` the instrument
+that is played, ``desk`` the keeper that lends it, ``engine`` runs it, ``points`` and ``report`` say
+what came of it.
+"""
+
+from __future__ import annotations
+
+from drivebay._core.replay.engine import replay
+from drivebay._core.replay.player import Difference
+from drivebay._core.replay.points import ColumnDifference
+from drivebay._core.replay.recording import Message, Recording, sources_sha256
+from drivebay._core.replay.report import Replay
+
+__all__ = [
+    "ColumnDifference",
+    "Difference",
+    "Message",
+    "Recording",
+    "Replay",
+    "replay",
+    "sources_sha256",
+]
