@@ -15,11 +15,13 @@ import sqlite3
 import struct
 import sys
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from drivebay import _version
+from drivebay._core.runs.plain import Plain
 
 _DISTRIBUTIONS: Final = ("numpy", "msgspec", "pyvisa", "pyvisa-py", "pyserial", "pyusb")
 """Those whose version decides what is measured or kept; a plugin's own are added."""
@@ -30,18 +32,16 @@ _UNSYNCHRONISED: Final = 0x0040  # STA_UNSYNC, adjtimex(2)
 _NANO: Final = 0x2000  # STA_NANO: the offset is in nanoseconds, not microseconds
 
 
-def machine(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return facts of the machine and of this process, asked once.
+@functools.lru_cache(maxsize=64)
+def machine(distributions: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """Return facts of the machine and of the Python that runs here, asked once.
 
     Args:
         distributions: names of further distributions whose versions matter.
     """
     versions = {name: _version_of(name) for name in (*_DISTRIBUTIONS, *distributions)}
-    return {
-        **_machine(),
-        "pid": os.getpid(),
-        "versions": {name: version for name, version in versions.items() if version},
-    }
+    known = {name: version for name, version in versions.items() if version}
+    return Plain({**_machine(), "versions": known})
 
 
 @functools.cache
@@ -108,20 +108,29 @@ def clocks() -> dict[str, Any]:
 
 def _ntp() -> dict[str, Any]:
     """What the kernel says of its clock; empty where it cannot be asked."""
-    if sys.platform != "linux":
+    ask = _adjtimex()
+    buffer = bytearray(_TIMEX_BYTES)  # modes 0: only asks
+    if ask is None or ask(buffer) < 0:
         return {}
-    try:
-        import ctypes
-
-        buffer = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes 0: only asks
-        if ctypes.CDLL(None).adjtimex(buffer) < 0:
-            return {}
-    except (ImportError, OSError, AttributeError):
-        return {}
-    _, offset, _, most, estimated, status, _ = _TIMEX.unpack_from(buffer.raw)
+    _, offset, _, most, estimated, status, _ = _TIMEX.unpack_from(buffer)
     return {
         "synchronised": not status & _UNSYNCHRONISED,
         "offset_us": offset / 1000 if status & _NANO else offset,
         "max_error_us": most,
         "estimated_error_us": estimated,
     }
+
+
+@functools.cache
+def _adjtimex() -> Callable[[bytearray], int] | None:
+    """The system's call that tells of its clock, None where there is none."""
+    if sys.platform != "linux":
+        return None
+    try:
+        import ctypes
+
+        call = ctypes.CDLL(None).adjtimex
+    except (ImportError, OSError, AttributeError):
+        return None
+    room = ctypes.c_char * _TIMEX_BYTES
+    return lambda buffer: int(call(room.from_buffer(buffer)))

@@ -19,6 +19,10 @@ from typing import Any
 from drivebay._core.errors import RunError
 
 
+class Plain(dict[str, Any]):
+    """A mapping of which it is known that it is plain data, through and through."""
+
+
 def to_text(value: object, where: str) -> str:
     """Return ``value`` as strict JSON text.
 
@@ -59,6 +63,8 @@ def _plain(value: Any, where: str) -> Any:
         return value if type(value) in {bool, int, str, type(None)} else _exact(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
+    if type(value) is Plain:
+        return value
     if isinstance(value, Mapping):
         return {_key(key): _plain(item, f"{where}/{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
