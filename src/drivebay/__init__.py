@@ -75,7 +75,7 @@ if TYPE_CHECKING:
         Watcher,
     )
     from drivebay._core.manifest import PluginMetadata
-    from drivebay._core.runs import Run, RunStore
+    from drivebay._core.runs import Mark, Message, Note, Points, Run, RunStore, RunWriter
     from drivebay._core.seat import stage_in_host
     from drivebay._core.session import limit_refusals, ranges_for
 
@@ -123,7 +123,7 @@ _HOMES = {
     "index": ("Candidate", "Conflict"),
     "manager": ("PluginEvent", "PluginInfo", "PluginManager", "PluginStatus", "Watcher"),
     "manifest": ("PluginMetadata",),
-    "runs": ("Run", "RunStore"),
+    "runs": ("Mark", "Message", "Note", "Points", "Run", "RunStore", "RunWriter"),
     "keeper": ("SafeStateReport", "acknowledge", "all_outputs_off"),
     "lending": ("bench_in_force", "open_on_bench"),
     "machine": (
@@ -171,9 +171,12 @@ __all__ = [
     "LinkTimeoutError",
     "LoadError",
     "ManifestError",
+    "Mark",
+    "Message",
     "MethodError",
     "MissingDependencyError",
     "NoDriverError",
+    "Note",
     "ParameterError",
     "PluginError",
     "PluginEvent",
@@ -183,12 +186,14 @@ __all__ = [
     "PluginNotFoundError",
     "PluginStateError",
     "PluginStatus",
+    "Points",
     "ProtocolError",
     "ResourceError",
     "Run",
     "RunError",
     "RunNotFoundError",
     "RunStore",
+    "RunWriter",
     "SafeStateReport",
     "StoreError",
     "Stream",
