@@ -162,7 +162,8 @@ def dtype(column: StoredColumn) -> str:
     return _DTYPES[column.kind]
 
 
-def row_bytes(columns: Sequence[StoredColumn]) -> int:
+@functools.cache  # asked for each chunk
+def row_bytes(columns: tuple[StoredColumn, ...]) -> int:
     """Bytes that one row takes in a chunk."""
     return sum(_WIDTHS[column.kind] for column in columns)
 

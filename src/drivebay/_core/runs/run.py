@@ -18,6 +18,7 @@ from drivebay._core.runs import fileformat, frames, holder, notebook, plain, ver
 from drivebay._core.runs import marks as marking
 from drivebay._core.runs import sources as code
 from drivebay._core.runs import transcript as traffic
+from drivebay._core.runs.growing import GrowingColumns
 from drivebay._core.runs.marks import Note
 from drivebay._core.runs.transcript import Message
 
@@ -85,8 +86,7 @@ class Run:
         self._state = "" if damage is None else "damaged"
         self._reason = damage
         self._end: tuple[str, int, int, int] | None = None  # ended_at, time_ns, chunks, rows
-        self._parts: list[dict[str, Array]] = []
-        self._parts_rows = 0
+        self._growing: GrowingColumns | None = None  # what was read of its columns
         self._next_chunk = 0
         if head is not None:
             self._take_head(head)
@@ -328,23 +328,8 @@ class Run:
         Raises:
             StoreError: a chunk is damaged; the message names it. :meth:`salvage` reads the rest.
         """
-        import numpy as np
-
         self._read_chunks()
-        if len(self._parts) != 1:
-            # Joined once and kept as the one part, so that asking again costs nothing.
-            self._parts = [
-                {
-                    column.name: np.concatenate(
-                        [np.empty(0, fileformat.dtype(column))]
-                        + [part[column.name] for part in self._parts]
-                    )
-                    for column in self._columns
-                }
-            ]
-            for array in self._parts[0].values():
-                array.flags.writeable = False
-        return dict(self._parts[0])
+        return self._growing.arrays() if self._growing else {}
 
     def chunks(self) -> Iterator[dict[str, Array]]:
         """Give the chunks as they are stored, one after the other: a run of any length fits.
@@ -567,16 +552,27 @@ class Run:
         self._refresh()
         with self._reading() as database:
             self._columns = self._columns or self._stored_columns(database)
+            if self._growing is None and self._columns:
+                self._growing = GrowingColumns(self._columns, self._end[3] if self._end else 0)
             query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number >= ? ORDER BY number"
-            rows = iter(database.execute(query, (self._next_chunk,)))
-            while row := self._fetch(rows):
-                self._expect(row, self._next_chunk, self._parts_rows)
-                self._parts.append(self._decode(row))
-                self._next_chunk, self._parts_rows = row[0] + 1, row[1] + row[2]
-        if self._end and self._parts_rows != self._end[3]:
-            raise StoreError(
-                f"{self.path} is damaged: {self._parts_rows} rows are left of {self._end[3]}"
-            )
+            try:
+                for row in database.execute(query, (self._next_chunk,)):
+                    self._take_chunk(row)
+            except sqlite3.Error as exc:
+                doing = f"cannot read chunk {self._next_chunk} of {self.path}"
+                raise StoreError(f"{doing}: {exc}") from exc
+        found = self._growing.rows if self._growing else 0
+        if self._end and found != self._end[3]:
+            raise StoreError(f"{self.path} is damaged: {found} rows are left of {self._end[3]}")
+
+    def _take_chunk(self, row: Any) -> None:
+        """Check the next chunk and add it to what was read."""
+        if self._growing is None:
+            raise StoreError(f"{self.path} is damaged: it has chunks, but no columns")
+        self._expect(row, self._next_chunk, self._growing.rows)
+        self._check_chunk(row)
+        self._growing.take(row[2], row[5])
+        self._next_chunk += 1
 
     def _some_chunks(self, number: int) -> list[Any]:
         """Return stored chunks from that one on; the file is not open between two looks."""
@@ -598,16 +594,16 @@ class Run:
                 f" found chunk {row[0]} at row {row[1]}"
             )
 
-    def _fetch(self, rows: Iterator[Any]) -> Any:
-        with fileformat.store_errors(self.path, f"read chunk {self._next_chunk} of"):
-            return next(rows, None)
-
     def _chunk(self, database: sqlite3.Connection, number: int) -> dict[str, Array]:
         query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number = ?"
         with fileformat.store_errors(self.path, f"read chunk {number} of"):
             return self._decode(database.execute(query, (number,)).fetchone())
 
     def _decode(self, row: Any) -> dict[str, Array]:
+        self._check_chunk(row)
+        return fileformat.decode(self._columns, row[2], row[5])
+
+    def _check_chunk(self, row: Any) -> None:
         number, first, rows, time_ns, crc, data = row
         try:
             right = fileformat.chunk_crc32(number, first, rows, time_ns, data) == crc
@@ -615,4 +611,3 @@ class Run:
             right = False
         if not right or len(data) != rows * fileformat.row_bytes(self._columns):
             raise StoreError(f"{self.path}: chunk {number} is damaged: its checksum does not match")
-        return fileformat.decode(self._columns, rows, data)
