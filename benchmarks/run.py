@@ -19,6 +19,7 @@ import catalogue
 import engine
 import hosts
 import reloading
+import runs
 import sessions
 import sweep
 from rows import Row
@@ -72,6 +73,7 @@ BENCHMARKS = {
         *sessions.ALL,
         *hosts.ALL,
         *backend.ALL,
+        *runs.ALL,
         *catalogue.ALL,
     )
 }

@@ -40,6 +40,7 @@ PEERS = {
     "validation": {"jsonschema": "jsonschema"},
     "reloading": {"watchfiles": "watchfiles"},
     "host_calls": {"Pyro5": "Pyro5"},
+    "durable_chunks": {"QCoDeS": "qcodes"},
     "fast_sweep": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
 }
 
