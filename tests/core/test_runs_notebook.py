@@ -147,7 +147,7 @@ def test_any_numbers_make_a_picture_inside_its_frame(
 
     if found:
         for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", curve(found)):
-            assert 66.0 <= float(x) <= 332.0
+            assert 88.0 <= float(x) <= 352.0
             assert 8.0 <= float(y) <= 136.0
         assert "nan" not in curve(found)
     assert bool(found) == any(math.isfinite(row[0]) and math.isfinite(row[1]) for row in rows)

@@ -11,8 +11,17 @@ from __future__ import annotations
 
 from drivebay.plotting.curves import Plottable
 from drivebay.plotting.figures import plot_run, plot_runs
+from drivebay.plotting.live import LivePlot
 from drivebay.plotting.numbers import engineering
 from drivebay.plotting.terminal import ascii_plot
 from drivebay.plotting.text import plot_text
 
-__all__ = ["Plottable", "ascii_plot", "engineering", "plot_run", "plot_runs", "plot_text"]
+__all__ = [
+    "LivePlot",
+    "Plottable",
+    "ascii_plot",
+    "engineering",
+    "plot_run",
+    "plot_runs",
+    "plot_text",
+]

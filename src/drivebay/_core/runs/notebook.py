@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 _PREVIEW_ROWS: Final = 5
-_WIDTH, _HEIGHT = 340.0, 170.0
-_LEFT, _TOP, _RIGHT, _BOTTOM = 66.0, 8.0, 8.0, 34.0
+_WIDTH, _HEIGHT = 360.0, 170.0
+_LEFT, _TOP, _RIGHT, _BOTTOM = 88.0, 8.0, 8.0, 34.0
 _MOST_PLACES: Final = 600  # of a curve; more than the picture has pixels across
 _MOST_TEXT: Final = 80
 # Okabe and Ito: told apart by colour-blind eyes, and seen on white and on black.
