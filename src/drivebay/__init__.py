@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from drivebay._version import __version__
 
 if TYPE_CHECKING:
-    from drivebay._core.bay import Bay, Found, Instrument, Stream
+    from drivebay._core.bay import Bay, Found, Instrument, Pair, Stream
     from drivebay._core.bench import (
         Bench,
         BenchChannel,
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from drivebay._core.session import limit_refusals, ranges_for
 
 _HOMES = {
-    "bay": ("Bay", "Found", "Instrument", "Stream"),
+    "bay": ("Bay", "Found", "Instrument", "Pair", "Stream"),
     "bench": ("Bench", "BenchChannel", "BenchInstrument", "BenchRamp", "find_bench", "load_bench"),
     "contract": ("InstrumentDriver", "driver_plugin"),
     "errors": (
@@ -177,6 +177,7 @@ __all__ = [
     "MissingDependencyError",
     "NoDriverError",
     "Note",
+    "Pair",
     "ParameterError",
     "PluginError",
     "PluginEvent",

@@ -437,3 +437,32 @@ def read_terminal(terminal: int) -> str:
             os.close(terminal)
             return b"".join(parts).decode("utf-8")
         parts.append(part)
+
+
+CURVE = [
+    *("--gate-start-v", "0", "--gate-stop-v", "1", "--points", "3", "--drain-v", "100mV,1"),
+    *("--drain-compliance-a", "10mA", "--gate-compliance-a", "100uA"),
+]
+
+
+def test_a_transfer_curve_is_measured_with_one_instrument_at_the_gate_and_one_at_the_drain(
+    drivebay, bench, home
+):
+    with Keithley2400Server(time_scale=0.0, serial_number="2") as other:
+        done = drivebay(
+            *("measure", "transfer_curve", "--gate", other.resource, "--drain", bench.resource),
+            *(*CURVE, "--json"),
+        )
+
+    run = done.json
+    assert done.code == failures.OK
+    assert len(run["columns"]["drain_current_a"]) == 6
+    assert run["provenance"]["instruments"]["gate"]["resource"] == other.resource
+
+
+@pytest.mark.parametrize("places", [[], ["--gate", "a"], ["--on", "a", "--gate", "b"]])
+def test_curves_need_one_instrument_or_two(drivebay, home, places):
+    done = drivebay("measure", "transfer_curve", *places, *CURVE)
+
+    assert done.code == failures.USAGE
+    assert "--gate INSTRUMENT and --drain INSTRUMENT" in done.err

@@ -9,7 +9,7 @@ with the driver's own traceback. Stores nothing: that is the next stage's work.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Any, Literal
 
@@ -111,7 +111,7 @@ class Measurement:
         try:
             session.begin()
             self._check_abort()
-            stream = session.ready().stream(self.method, self.parameters, self.values)
+            stream = self._points()
             with closing(stream):
                 for chunk in stream:
                     yield chunk if self._declared is None else self._as_declared(chunk)
@@ -138,6 +138,10 @@ class Measurement:
             self._end("done", None)
         finally:
             self.duration_s = time.monotonic() - started
+
+    def _points(self) -> Generator[Chunk]:
+        """What is measured, chunk by chunk."""
+        return self.session.ready().stream(self.method, self.parameters, self.values)
 
     def _as_declared(self, chunk: Chunk) -> Chunk:
         return check_chunk(self.spec, chunk, self.session.metadata.name)

@@ -113,6 +113,11 @@ class Session:
         return self.seat.generation.metadata
 
     @property
+    def ranges(self) -> dict[str, Any] | None:
+        """What parameters are held against: the model's ranges within the bench's limits."""
+        return self._ranges(self.metadata, self.identity.get("model", ""))
+
+    @property
     def has_safe_state(self) -> bool:
         """Whether anybody declared what makes this instrument harmless."""
         return bool(self._setup.get("safe_state") or self.metadata.safe_state)

@@ -24,7 +24,7 @@ from drivebay.cli.runs import check_picture, draw, show
 from drivebay.cli.sweepview import view
 
 if TYPE_CHECKING:
-    from drivebay import Bay, Instrument, Run
+    from drivebay import Bay, Instrument, Pair, Run
     from drivebay.driver import Field, MethodSpec
 
 
@@ -74,7 +74,22 @@ def _standard_method(spec: MethodSpec) -> click.Command:
         _common_options(run)
     )
     command.params[:0] = [_option(field) for field in known]
+    if spec.name in _BY_TWO:
+        for option in command.params:
+            option.required = option.required and option.name != "instrument"
+        command.params[:0] = [
+            click.Option(
+                [f"--{channel}"],
+                metavar="INSTRUMENT",
+                help=f"The one at the {channel}, where two instruments measure together.",
+            )
+            for channel in _CHANNELS
+        ]
     return command
+
+
+_BY_TWO = ("transfer_curve", "output_curve")
+_CHANNELS = ("gate", "drain")
 
 
 def _own_method(name: str) -> click.Command:
@@ -216,7 +231,7 @@ def _measure(
     method: str,
     params: Mapping[str, Any],
     *,
-    instrument: str,
+    instrument: str | None,
     bench: Path | None,
     inline: bool,
     force: bool,
@@ -225,23 +240,35 @@ def _measure(
     config: tuple[str, ...],
     plot: str | None,
     as_json: bool,
+    gate: str | None = None,
+    drain: str | None = None,
 ) -> int | None:
     from drivebay import Bay
 
+    two = _two(instrument, gate, drain)
     try:
         with _prints_to_stderr(inline), Bay(bench=bench) as bay:
-            if plugin is None:
+            if plugin is None and two is None:
                 _require_somebody_has(bay, method)
-            opened = bay.open(
-                instrument,
-                plugin=plugin,
-                config=pairs(config) or None,
-                isolation="inline" if inline else None,
-                force=force,
-                acknowledge=acknowledge,
-            )
-            with opened:
-                run, _ = record(opened, method, params, curve=not as_json, as_json=as_json)
+
+            def opened(name: str) -> Instrument:
+                return bay.open(
+                    name,
+                    plugin=plugin,
+                    config=pairs(config) or None,
+                    isolation="inline" if inline else None,
+                    force=force,
+                    acknowledge=acknowledge,
+                )
+
+            with contextlib.ExitStack() as stack:
+                on: Instrument | Pair
+                if two is None:
+                    on = stack.enter_context(opened(str(instrument)))
+                else:
+                    at_gate, at_drain = (stack.enter_context(opened(name)) for name in two)
+                    on = stack.enter_context(bay.pair(gate=at_gate, drain=at_drain))
+                run, _ = record(on, method, params, curve=not as_json, as_json=as_json)
     except Aborted as exc:
         tell_abort(exc, as_json)
         return ABORTED
@@ -254,6 +281,15 @@ def _measure(
         if plot is not None:
             click.echo(f"wrote {plot}")
     return None
+
+
+def _two(instrument: str | None, gate: str | None, drain: str | None) -> tuple[str, str] | None:
+    """Names of the two instruments at a device; None for one that does it alone."""
+    if instrument is not None and gate is None and drain is None:
+        return None
+    if gate is None or drain is None or instrument is not None:
+        raise click.UsageError("give --on INSTRUMENT, or --gate INSTRUMENT and --drain INSTRUMENT")
+    return gate, drain
 
 
 @contextlib.contextmanager
@@ -297,7 +333,7 @@ class Aborted(Exception):  # noqa: N818 - an end somebody asked for, not an erro
 
 
 def record(
-    instrument: Instrument,
+    instrument: Instrument | Pair,
     method: str,
     params: Mapping[str, Any],
     *,

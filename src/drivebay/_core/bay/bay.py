@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from drivebay._core.bay.instrument import Instrument, Surroundings
+from drivebay._core.bay.pair import Pair
 from drivebay._core.bay.seats import Seats
 from drivebay._core.bench import (
     Bench,
@@ -59,7 +60,7 @@ from drivebay._core.manager import (
     drivebay_home,
 )
 from drivebay._core.manifest import PluginMetadata, canonical_name
-from drivebay._core.runs import RunStore
+from drivebay._core.runs import Run, RunStore
 from drivebay._core.seat import stage_in_host
 from drivebay._core.session import Session
 
@@ -307,6 +308,72 @@ class Bay:
             # Newer code may have come while it was opened, and nobody told a session not yet known.
             session.replace(self.plugins.generation_of(opened.plugin_name))
         return opened
+
+    # -- two instruments at one device -------------------------------------------------------
+
+    def pair(self, *, gate: str | Instrument, drain: str | Instrument) -> Pair:
+        """Take two instruments as one, for curves of a transistor.
+
+        Args:
+            gate: the one at the gate: opened, or its name or address, which is opened for the pair
+                and closed with it unless this bay has it open.
+            drain: the one at the drain, likewise.
+
+        Raises:
+            PluginStateError: both are the same instrument.
+            DrivebayError: one of them cannot be opened.
+        """
+        owned: list[Instrument] = []
+        with contextlib.ExitStack() as undo:
+            parts = []
+            for given in (gate, drain):
+                opened = given if isinstance(given, Instrument) else self._opened_as(given)
+                if opened is None:
+                    opened = undo.enter_context(self.open(str(given)))
+                    owned.append(opened)
+                parts.append(opened)
+            if parts[0] is parts[1]:
+                text = (
+                    f"{parts[0].resource} cannot be at the gate and at the drain; an instrument"
+                    " with two channels measures a transfer_curve by itself"
+                )
+                raise PluginStateError(text, plugin=parts[0].plugin_name, status="active")
+            undo.pop_all()
+        return Pair(parts[0], parts[1], tuple(owned))
+
+    def transfer_curve(
+        self, *, gate: str | Instrument, drain: str | Instrument, **params: Any
+    ) -> Run:
+        """Sweep the gate of a transistor at each of some drain voltages, with two instruments.
+
+        Args:
+            gate: as for :meth:`pair`.
+            drain: as for :meth:`pair`.
+            **params: those of the standard method ``transfer_curve``.
+
+        Raises: as :meth:`pair`, and as :meth:`Instrument.measure`.
+        """
+        with self.pair(gate=gate, drain=drain) as both:
+            return both.transfer_curve(**params)
+
+    def output_curve(
+        self, *, gate: str | Instrument, drain: str | Instrument, **params: Any
+    ) -> Run:
+        """Sweep the drain of a transistor at each of some gate voltages, with two instruments.
+
+        Args:
+            gate: as for :meth:`pair`.
+            drain: as for :meth:`pair`.
+            **params: those of the standard method ``output_curve``.
+
+        Raises: as :meth:`pair`, and as :meth:`Instrument.measure`.
+        """
+        with self.pair(gate=gate, drain=drain) as both:
+            return both.output_curve(**params)
+
+    def _opened_as(self, text: str) -> Instrument | None:
+        entry = self._entry(text)
+        return self._holding(entry.resource if entry is not None else self._address(text))
 
     def _session(
         self,

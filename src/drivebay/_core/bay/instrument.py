@@ -232,7 +232,9 @@ class Instrument:
         """Send the safe state of the bench or the manifest, now."""
         return self._session.make_safe(forced=True)
 
-    def _draft(self, measurement: Measurement) -> RunDraft:
+    def _draft(
+        self, measurement: Measurement, also: tuple[Generation, ...] = (), **more: Any
+    ) -> RunDraft:
         return self._around.runs.draft(
             method=measurement.method,
             plugin=self.code,
@@ -240,9 +242,9 @@ class Instrument:
             resource=self.resource,
             parameters=measurement.parameters,
             columns=measurement.columns or (),  # a seed-style driver shows them in its first chunk
-            provenance=self._provenance(),
+            provenance={**self._provenance(), **more},
             bench=self._bench(),
-            sources=_sources(self._session.seat.generation),
+            sources=_sources(self._session.seat.generation, *also),
         )
 
     def _bench(self) -> dict[str, Any]:
@@ -317,9 +319,11 @@ class RemoteDriver:
         return call
 
 
-def _sources(running: Generation) -> dict[str, Mapping[str, bytes]]:
+def _sources(*running: Generation) -> dict[str, Mapping[str, bytes]]:
     """The files of the code that measures, and of the plugins it imports."""
-    return {each.metadata.name: each.files.sources for each in (running, *running.needs())}
+    return {
+        each.metadata.name: each.files.sources for one in running for each in (one, *one.needs())
+    }
 
 
 def _name_of(requirement: str) -> str:

@@ -1,8 +1,9 @@
 """The driver contract: the line past which plugin code exists.
 
 ``interface`` holds the ten methods and ``driver_plugin``, ``declared`` the ``@method`` mark,
-``readout`` what turns bytes into numbers, ``stopping`` the abort, ``conversation`` the talking, and
-``scpi`` the class that most drivers derive from. Never loads a plugin and never looks for one.
+``readout`` what turns bytes into numbers, ``stopping`` the abort, ``conversation`` the talking,
+``scpi`` the class that most drivers derive from, and ``stepping`` that of sources which others
+pace. Never loads a plugin and never looks for one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from drivebay._core.contract.interface import (
 )
 from drivebay._core.contract.readout import check_chunk, join_chunks
 from drivebay._core.contract.scpi import ScpiDriver
+from drivebay._core.contract.stepping import SteppedSource, Steps
 from drivebay._core.index import CONTRACT_VERSION
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "InstrumentDriver",
     "Resumable",
     "ScpiDriver",
+    "SteppedSource",
+    "Steps",
     "Streaming",
     "check_chunk",
     "declared_methods",

@@ -238,9 +238,7 @@ class ScpiDriver(Conversation, InstrumentDriver):
                 status="active",
             )
         try:
-            # Others may have set the format since: a front panel, a reset, another program.
-            self._binary = None
-            self._since_check = []
+            self._start_afresh()
             produced = function(values)
             if isinstance(produced, Mapping):
                 produced = iter((produced,))
@@ -258,6 +256,11 @@ class ScpiDriver(Conversation, InstrumentDriver):
             raise
         finally:
             self._stop.end()
+
+    def _start_afresh(self) -> None:
+        # Others may have set the format since: a front panel, a reset, another program.
+        self._binary = None
+        self._since_check = []
 
     def _chunks(self, spec: MethodSpec, produced: Iterator[Any]) -> Generator[Chunk]:
         name = type(self).__name__

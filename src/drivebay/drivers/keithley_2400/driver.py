@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,8 +24,9 @@ from drivebay.driver import (
     IVMonitor,
     IVSweep,
     Resistance,
-    ScpiDriver,
     Spot,
+    SteppedSource,
+    Steps,
     VISweep,
     method,
 )
@@ -84,11 +86,12 @@ class Source(NamedTuple):
         return (self.delay_s or 0.0) + _CONVERSIONS * self.nplc * _MAINS_S + _RANGING_S
 
 
-class Keithley2400(ScpiDriver):
+class Keithley2400(SteppedSource):
     """Source-measure units 2400, 2401, 2410, 2420, 2425, 2430 (DC), 2440."""
 
     output_query = ":OUTP?"
     binary_has_length = False  # its blocks begin with #0 (18-48)
+    _slowest_step_s = 0.0
 
     @method("iv_sweep")
     def iv_sweep(self, p: IVSweep) -> Iterator[dict[str, Any]]:
@@ -199,6 +202,36 @@ class Keithley2400(ScpiDriver):
                     "overload": overload,
                 }
         self.check_errors()
+
+    # -- paced from outside ----------------------------------------------------------------------
+
+    @contextmanager
+    def stepping(self, p: Steps) -> Iterator[None]:
+        """Source a voltage that others step."""
+        source = Source(
+            function="VOLT",
+            top=p.top_v,
+            compliance=p.compliance_a,
+            sense_range=p.sense_range_a,
+            nplc=p.nplc,
+            four_wire=p.four_wire,
+        )
+        self._slowest_step_s = source.slowest_s
+        self._set_up(source, listed=False)
+        with self._on():
+            yield
+        self.check_errors()
+
+    def step_to(self, level_v: float) -> None:
+        """Go to a level and do not wait for it to settle."""
+        self.write(f":SOUR:VOLT {level_v!r}")
+
+    def step_read(self) -> dict[str, Any]:
+        """Measure once."""
+        volt, amp, _, word = self.query_numbers(
+            ":READ?", columns=4, rows=1, expected_s=self._slowest_step_s
+        )
+        return {name: column[0].item() for name, column in _decoded(volt, amp, word).items()}
 
     # -- what they are made of --------------------------------------------------------------------
 

@@ -1,0 +1,300 @@
+"""Two simulated sources at one device: in step, one run, and both off whatever fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drivebay import (
+    AbortedError,
+    Bay,
+    BusyError,
+    DrivebayError,
+    LinkError,
+    MethodError,
+    ParameterError,
+    PluginStateError,
+)
+from drivebay.sim import Keithley2400Server, Resistor
+
+CURVE: dict[str, Any] = {
+    "gate_start_v": 0,
+    "gate_stop_v": 2,
+    "points": 5,
+    "drain_v": [0.1, 1],
+    "drain_compliance_a": 0.01,
+    "gate_compliance_a": 1e-4,
+    "nplc": 0.01,
+}
+LONG = CURVE | {"points": 2000, "delay_s": 0.01}
+
+
+def source(number: int, ohm: float, **more: Any) -> Keithley2400Server:
+    settings = {"time_scale": 0.0, "log_traffic": True, "serial_number": str(number)}
+    return Keithley2400Server(device=Resistor(ohm), **(settings | more))
+
+
+@pytest.fixture
+def gate() -> Iterator[Keithley2400Server]:
+    with source(1, 1e6) as server:
+        yield server
+
+
+@pytest.fixture
+def drain() -> Iterator[Keithley2400Server]:
+    with source(2, 1000.0) as server:
+        yield server
+
+
+@pytest.fixture
+def bay() -> Iterator[Bay]:
+    with Bay() as bay:
+        yield bay
+
+
+def levels(server: Keithley2400Server) -> list[float]:
+    texts = [event["text"] for event in server.log.named("message")]
+    return [float(text.split(" ")[1]) for text in texts if text.startswith(":SOUR:VOLT ")][1:]
+
+
+def test_a_transfer_curve_is_one_run_that_names_both_instruments(bay, gate, drain):
+    run = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+
+    assert run.state == "done"
+    assert run.method == "transfer_curve"
+    assert len(run) == 10
+    assert run["gate_voltage_v"] == pytest.approx([0, 0.5, 1, 1.5, 2] * 2, abs=2e-3)
+    assert run["drain_voltage_v"] == pytest.approx([0.1] * 5 + [1.0] * 5, abs=1e-3)
+    assert run["drain_current_a"] == pytest.approx(run["drain_voltage_v"] / 1000, abs=2e-6)
+    assert run["gate_current_a"] == pytest.approx(run["gate_voltage_v"] / 1e6, abs=1e-8)
+    assert np.all(np.diff(run["time_s"]) > 0)
+    both = run.provenance["instruments"]
+    assert [both[channel]["identity"]["serial"] for channel in ("gate", "drain")] == ["1", "2"]
+    assert both["gate"]["resource"] == gate.resource
+    assert bay.runs.open(run.id).provenance["instruments"] == both
+
+
+def test_an_output_curve_steps_the_drain_at_each_gate_voltage(bay, gate, drain):
+    run = bay.output_curve(
+        gate=gate.resource,
+        drain=drain.resource,
+        drain_start_v=0,
+        drain_stop_v=1,
+        points=3,
+        gate_v=[0, 2],
+        up_and_down=True,
+        drain_compliance_a=0.01,
+        gate_compliance_a=1e-4,
+        nplc=0.01,
+    )
+
+    assert run["drain_voltage_v"] == pytest.approx([0, 0.5, 1, 0.5, 0] * 2, abs=1e-3)
+    assert run["gate_voltage_v"] == pytest.approx([0] * 5 + [2] * 5, abs=2e-3)
+
+
+def test_both_come_on_at_zero_with_their_limits_set_and_go_off_at_the_end(bay, gate, drain):
+    bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+
+    for server, limit in ((gate, "0.0001"), (drain, "0.01")):
+        sent = [event["text"] for event in server.log.named("message")]
+        assert sent.index(f":SENS:CURR:PROT {limit}") < sent.index(":OUTP ON")
+        assert server.log.named("output_on")[0]["level"] == 0
+        assert not server.instrument.output_on
+    assert levels(gate) == [0, 0, 0.5, 1, 1.5, 2] * 2
+    assert levels(drain) == [0.1, 1.0]
+
+
+def test_what_either_instrument_cannot_do_is_refused_before_anything_is_sent(bay, gate, drain):
+    with bay.pair(gate=gate.resource, drain=drain.resource) as pair:
+        before = len(gate.log.named("message")) + len(drain.log.named("message"))
+
+        with pytest.raises(ParameterError) as caught:
+            pair.measure("transfer_curve", **CURVE | {"gate_stop_v": 300, "drain_compliance_a": 5})
+
+        assert len(gate.log.named("message")) + len(drain.log.named("message")) == before
+    found = {(each.code, each.path) for each in caught.value.problems}
+    assert found == {("P004", "/gate_stop_v"), ("P004", "/drain_compliance_a")}
+
+
+def test_the_limits_of_the_bench_hold_for_each_of_them(tmp_path, gate, drain):
+    bench = tmp_path / "bench.yaml"
+    bench.write_text(
+        "instruments:\n"
+        f"  smu1: {{resource: '{gate.resource}', limits: {{voltage_v: [-1, 1]}}}}\n"
+        f"  smu2: {{resource: '{drain.resource}', limits: {{voltage_v: [-5, 5]}}}}\n"
+    )
+    with Bay(bench=bench) as bay:
+        with pytest.raises(ParameterError, match="gate_stop_v: P00"):
+            bay.transfer_curve(gate="smu1", drain="smu2", **CURVE)
+
+        run = bay.transfer_curve(gate="smu1", drain="smu2", **CURVE | {"gate_stop_v": 1})
+
+    assert run.provenance["instruments"]["drain"]["alias"] == "smu2"
+
+
+def test_an_abort_switches_both_off_and_keeps_the_points(bay, gate, drain):
+    with bay.pair(gate=gate.resource, drain=drain.resource) as pair:
+        stream = pair.stream("transfer_curve", **LONG)
+        chunks = iter(stream)
+        next(chunks)
+
+        stream.abort("a test")
+        with pytest.raises(AbortedError):
+            list(chunks)
+
+        assert not gate.instrument.output_on
+        assert not drain.instrument.output_on
+        assert stream.run.state == "aborted"
+        assert len(stream.run) > 0
+        assert pair.transfer_curve(**CURVE).state == "done"
+
+
+@pytest.mark.parametrize("victim", ["gate", "drain"])
+def test_the_death_of_either_driver_makes_both_safe(bay, gate, drain, victim):
+    with bay.pair(gate=gate.resource, drain=drain.resource) as pair:
+        chunks = iter(pair.stream("transfer_curve", **LONG))
+        next(chunks)
+        pid = getattr(pair, victim).host_pid
+        assert pid is not None
+
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(DrivebayError, match="process"):
+            list(chunks)
+
+        assert not gate.instrument.output_on
+        assert not drain.instrument.output_on
+
+
+@pytest.mark.parametrize("victim", ["gate", "drain"])
+def test_a_connection_that_is_cut_makes_both_safe(bay, gate, drain, victim):
+    with bay.pair(gate=gate.resource, drain=drain.resource) as pair:
+        chunks = iter(pair.stream("transfer_curve", **LONG))
+        next(chunks)
+
+        {"gate": gate, "drain": drain}[victim].drop_connections()
+        with pytest.raises(LinkError):
+            list(chunks)
+
+        gate.log.wait_for("output_off")
+        drain.log.wait_for("output_off")
+
+
+def test_the_death_of_their_owner_makes_both_safe(gate, drain, tmp_path):
+    program = (
+        "import sys, json\n"
+        "from drivebay import Bay\n"
+        "bay = Bay()\n"
+        "bay.transfer_curve(gate=sys.argv[1], drain=sys.argv[2], **json.loads(sys.argv[3]))\n"
+    )
+    script = tmp_path / "owner.py"
+    script.write_text(program)
+    owner = subprocess.Popen(
+        [sys.executable, str(script), gate.resource, drain.resource, json.dumps(LONG)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")},
+    )
+    gate.log.wait_for("output_on")
+    drain.log.wait_for("output_on")
+
+    owner.kill()
+    owner.wait()
+
+    gate.log.wait_for("output_off")
+    drain.log.wait_for("output_off")
+
+
+def test_one_that_is_busy_keeps_the_other_free(bay, gate, drain):
+    with bay.pair(gate=gate.resource, drain=drain.resource) as pair:
+        slow = pair.drain.stream(
+            "iv_monitor", level_v=1, compliance_a=0.01, duration_s=60, interval_s=0.05
+        )
+        chunks = iter(slow)
+        next(chunks)
+
+        with pytest.raises(BusyError):
+            pair.transfer_curve(**CURVE)
+
+        slow.abort()
+        with pytest.raises(AbortedError):
+            list(chunks)
+        assert pair.gate.measure("spot", level_v=1, compliance_a=1e-3).state == "done"
+
+
+def test_an_instrument_that_is_open_already_stays_open(bay, gate, drain):
+    opened = bay.open(gate.resource)
+
+    with bay.pair(gate=opened, drain=drain.resource) as pair:
+        second = pair.drain
+        pair.transfer_curve(**CURVE)
+
+    assert not opened.closed
+    assert second.closed
+
+
+def test_one_instrument_is_not_at_both_places(bay, gate):
+    opened = bay.open(gate.resource)
+
+    with pytest.raises(PluginStateError, match="gate and at the drain"):
+        bay.pair(gate=opened, drain=gate.resource)
+
+
+def test_only_curves_are_measured_by_two(bay, gate, drain):
+    with (
+        bay.pair(gate=gate.resource, drain=drain.resource) as pair,
+        pytest.raises(MethodError, match="iv_sweep"),
+    ):
+        pair.measure("iv_sweep", start_v=0, stop_v=1, points=3, compliance_a=0.1)
+
+
+def test_a_wait_ends_with_an_abort(bay, gate, drain):
+    with bay.pair(gate=gate.resource, drain=drain.resource) as pair:
+        stream = pair.stream("transfer_curve", **CURVE | {"hold_s": 600})
+
+        def stop() -> None:
+            drain.log.wait_for("output_on")
+            stream.abort("a test")
+
+        thread = threading.Thread(target=stop)
+        thread.start()
+        with pytest.raises(AbortedError):
+            list(stream)
+        thread.join()
+
+        assert not drain.instrument.output_on
+
+
+def test_a_driver_that_cannot_be_paced_is_told_before_anything_is_switched_on(
+    gate, drain, write_plugin, tmp_path
+):
+    write_plugin(
+        tmp_path / "plugins",
+        "own",
+        driver_source=UNPACED,
+        supported_methods=["iv_sweep"],
+        supported_models=["2400"],
+        safe_state={"writes": [":OUTP OFF"]},
+    )
+    with Bay(plugin_dirs=[tmp_path / "plugins"]) as bay:
+        with pytest.raises(MethodError, match="cannot be paced"):
+            bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+
+        assert not gate.log.named("output_on")
+
+
+UNPACED = """
+from drivebay.driver import IVSweep, ScpiDriver, method
+
+class Driver(ScpiDriver):
+    @method("iv_sweep")
+    def iv_sweep(self, p: IVSweep):
+        yield {}
+"""
