@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EXTRAS: Final = (
     ("plot", "matplotlib", "plots"),
-    ("analysis", "scipy", "fits"),
+    ("analysis", "lmfit", "fits"),
     ("export", "pandas", "data frames"),
 )
 _MIN_WATCHES: Final = 1024

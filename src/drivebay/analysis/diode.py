@@ -1,14 +1,17 @@
-"""Numbers out of curves: what a measured diode is, and how well that is known.
+"""A measured diode: ideality, saturation current, series resistance, leakage.
 
-Promises: every result comes with its standard uncertainty; data that is not what a fit is for is
-refused with the reason, never fitted anyway. Needs scipy (the extra ``drivebay[analysis]``), which
-is imported when the first fit is made.
+Promises: each with its standard uncertainty, from noise that is found in the data itself; what is
+no diode is refused with the reason, never fitted anyway. The model, the weights and their sources
+are on the page docs/reference/analysis.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from drivebay.analysis.noise import LEAST_RELATIVE_NOISE, ROUNDS, likely_noise
+from drivebay.analysis.semiconductor import BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DiodeFit", "diode_current_a", "fit_diode"]
 
-# k/e from the exact SI values of 2019: BIPM, The International System of Units, 9th edition.
-_BOLTZMANN_OVER_CHARGE = 1.380649e-23 / 1.602176634e-19
+_BOLTZMANN_OVER_CHARGE = BOLTZMANN_J_PER_K / ELEMENTARY_CHARGE_C
 
 _MIN_POINTS = 8  # four parameters and some evidence
 _CLEAR = 100.0  # a current so many noise floors up deviates by its own relative noise only
@@ -27,8 +29,6 @@ _LOUD = 10.0  # a current this many noise floors up says something about the cur
 _STEEPEST_POWER_LAW = (
     2.2  # current as a power of voltage: a resistor 1, space charge 2, a diode > 4
 )
-_LEAST_RELATIVE_NOISE = 1e-7  # data without noise (a simulator's) still ends somewhere
-_NOISE_ROUNDS = 3
 _MAX_UNCERTAIN = 0.5  # of ideality, or of ln(saturation current) / 2: more is not a measurement
 
 
@@ -222,7 +222,7 @@ def _noise_floor_a(volts: Array, amps: Array) -> float:
     second = np.abs(np.diff(amps[quiet], 2))
     # 1.4826 turns a median deviation into a sigma; sqrt(6) is a second difference's share of it.
     scatter = 1.4826 * float(np.median(second)) / 6**0.5 if second.size else 0.0
-    return max(scatter, 1e-9 * float(np.abs(amps).max()) * _LEAST_RELATIVE_NOISE)
+    return max(scatter, 1e-9 * float(np.abs(amps).max()) * LEAST_RELATIVE_NOISE)
 
 
 def _refuse_a_resistor(volts: Array, amps: Array, hint: str) -> None:
@@ -316,7 +316,7 @@ def _solve(
     scale = np.array([1.0, 1.0, 1.0, amps.max() / volts.max()])
     best, relative = start / scale, 0.1
     low, high = [-100.0, 0.2, 1e-6, -1.0], [5.0, 30.0, 1e9, 1.0]
-    for turn in range(_NOISE_ROUNDS + 1):
+    for turn in range(ROUNDS + 1):
         sigma = np.hypot(floor_a, relative * amps)
 
         def residuals(p: Array, sigma: Array = sigma) -> Array:
@@ -334,9 +334,9 @@ def _solve(
             loss="soft_l1" if turn == 0 else "linear",
             xtol=1e-12, ftol=1e-12, gtol=1e-12, max_nfev=400,
         ).x  # fmt: skip
-        if turn < _NOISE_ROUNDS:
+        if turn < ROUNDS:
             fitted = _model(best * scale, volts, thermal_v)
-            relative, floor_a = _noise(amps - fitted, fitted, floor_a)
+            relative, floor_a = likely_noise(amps - fitted, fitted, floor_a)
     covariance = _covariance(slopes(best)) * len(volts) / (len(volts) - 4)
     return best * scale, covariance * np.outer(scale, scale), floor_a
 
@@ -349,25 +349,3 @@ def _covariance(slopes: Array) -> Array:
     _, singular, rows = np.linalg.svd(slopes / size, full_matrices=False)
     root = rows.T / np.maximum(singular, 1e-14)
     return np.asarray(root @ root.T / np.outer(size, size))
-
-
-def _noise(deviations: Array, fitted: Array, floor_a: float) -> tuple[float, float]:
-    """Most likely part-of-reading and floor of Gaussian noise that left these deviations."""
-    import numpy as np
-    from scipy.optimize import minimize
-
-    def unlikely(logs: Array) -> float:
-        sigma2 = np.exp(2 * logs[1]) + (np.exp(logs[0]) * fitted) ** 2
-        return float(np.sum(np.log(sigma2) + deviations**2 / sigma2))
-
-    typical = float(np.median(np.abs(deviations) / np.maximum(np.abs(fitted), floor_a)))
-    lowest = float(np.log(_LEAST_RELATIVE_NOISE))
-    floors = (float(np.log(floor_a)) - 12.0, float(np.log(floor_a)) + 3.0)
-    found = minimize(
-        unlikely,
-        np.array([np.log(max(typical, 2 * _LEAST_RELATIVE_NOISE)), np.log(floor_a)]),
-        method="Nelder-Mead",
-        bounds=[(lowest, 1.0), floors],
-        options={"maxiter": 400},
-    )
-    return float(np.exp(found.x[0])), float(np.exp(found.x[1]))
