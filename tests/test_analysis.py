@@ -98,6 +98,20 @@ def test_data_without_noise_gives_the_parameters_to_many_digits():
     assert fit.points_used == int((~limited & (volts > 0)).sum())
 
 
+@pytest.mark.parametrize("step_a", [1e-11, 1e-9, 1e-7])
+def test_a_meter_whose_last_digit_stands_still_is_not_free_of_noise(step_a):
+    truth = Truth(1.5, 1e-12, 10.0)
+    volts = np.linspace(-0.2, 0.9, 56)
+    amps = diode_current_a(
+        volts, ideality=1.5, saturation_current_a=1e-12, series_resistance_ohm=10.0
+    )
+
+    fit = fit_diode(volts, np.round(amps / step_a) * step_a)
+
+    assert np.abs(truth.deviations(fit)).max() < 4
+    assert fit.ideality == pytest.approx(1.5, rel=0.01)
+
+
 def test_points_in_compliance_do_not_count():
     volts, amps, limited = Truth(1.5, 1e-10, 5.0).measured(0)
     spoiled = np.where(limited, 123.0, amps)

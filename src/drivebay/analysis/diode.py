@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drivebay.analysis.noise import LEAST_RELATIVE_NOISE, ROUNDS, likely_noise
+from drivebay.analysis.noise import LEAST_RELATIVE_NOISE, ROUNDS, likely_noise, rounding_noise
 from drivebay.analysis.semiconductor import BOLTZMANN_J_PER_K, ELEMENTARY_CHARGE_C
 
 if TYPE_CHECKING:
@@ -222,7 +222,9 @@ def _noise_floor_a(volts: Array, amps: Array) -> float:
     second = np.abs(np.diff(amps[quiet], 2))
     # 1.4826 turns a median deviation into a sigma; sqrt(6) is a second difference's share of it.
     scatter = 1.4826 * float(np.median(second)) / 6**0.5 if second.size else 0.0
-    return max(scatter, 1e-9 * float(np.abs(amps).max()) * LEAST_RELATIVE_NOISE)
+    return max(
+        scatter, rounding_noise(amps), 1e-9 * float(np.abs(amps).max()) * LEAST_RELATIVE_NOISE
+    )
 
 
 def _refuse_a_resistor(volts: Array, amps: Array, hint: str) -> None:
@@ -314,7 +316,7 @@ def _solve(
 
     # In these units the leakage is a number near one.
     scale = np.array([1.0, 1.0, 1.0, amps.max() / volts.max()])
-    best, relative = start / scale, 0.1
+    best, relative, least_a = start / scale, 0.1, rounding_noise(amps)
     low, high = [-100.0, 0.2, 1e-6, -1.0], [5.0, 30.0, 1e9, 1.0]
     for turn in range(ROUNDS + 1):
         sigma = np.hypot(floor_a, relative * amps)
@@ -336,7 +338,7 @@ def _solve(
         ).x  # fmt: skip
         if turn < ROUNDS:
             fitted = _model(best * scale, volts, thermal_v)
-            relative, floor_a = likely_noise(amps - fitted, fitted, floor_a)
+            relative, floor_a = likely_noise(amps - fitted, fitted, floor_a, least_a)
     covariance = _covariance(slopes(best)) * len(volts) / (len(volts) - 4)
     return best * scale, covariance * np.outer(scale, scale), floor_a
 

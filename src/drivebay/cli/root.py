@@ -30,6 +30,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "estop": "drivebay.cli.estop:estop",
     "acknowledge": "drivebay.cli.estop:acknowledge",
     "runs": "drivebay.cli.runs:runs",
+    "analyse": "drivebay.cli.analyse:analyse",
     "plugins": "drivebay.cli.plugins:plugins",
     "bench": "drivebay.cli.bench:bench",
     "new": "drivebay.cli.new:new",

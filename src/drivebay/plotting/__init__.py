@@ -12,7 +12,7 @@ from __future__ import annotations
 from drivebay.plotting.curves import Plottable
 from drivebay.plotting.figures import plot_run, plot_runs
 from drivebay.plotting.live import LivePlot
-from drivebay.plotting.numbers import engineering
+from drivebay.plotting.numbers import engineering, with_uncertainty
 from drivebay.plotting.terminal import ascii_plot
 from drivebay.plotting.text import plot_text
 
@@ -24,4 +24,5 @@ __all__ = [
     "plot_run",
     "plot_runs",
     "plot_text",
+    "with_uncertainty",
 ]

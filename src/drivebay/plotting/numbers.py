@@ -136,3 +136,26 @@ def told_apart(values: list[float], unit: str) -> Iterator[str]:
         if len(set(said)) == len(set(values)):
             break
     yield from said if values else []
+
+
+def with_uncertainty(value: float, uncertainty: float, unit: str = "") -> str:
+    """Return a number and its standard uncertainty, to the two digits of it that mean something.
+
+    >>> with_uncertainty(0.0123456, 1.2e-5, "A"), with_uncertainty(1.5, 0.002)
+    ('(12.346 ± 0.012) mA', '1.5000 ± 0.0020')
+    >>> with_uncertainty(1.02e22, 3e20, "1/m3")
+    '(1.020 ± 0.030)e22 1/m3'
+    """
+    if not (math.isfinite(value) and math.isfinite(uncertainty)) or uncertainty <= 0:
+        return engineering(value, unit, 6)
+    sign = sign_of(unit)
+    size = max(abs(value), uncertainty)
+    prefix, exponent = PREFIXES.get(exponent_of(size, sign), ""), exponent_of(size, sign)
+    power = ""
+    if sign not in _TAKES_PREFIX and not 1e-3 <= size < 1e5:
+        exponent = math.floor(math.log10(size))
+        power, prefix = f"e{exponent}", ""
+    scaled, spread = value / 10.0**exponent, uncertainty / 10.0**exponent
+    decimals = min(9, max(0, 1 - math.floor(math.log10(float(f"{spread:.1e}")))))
+    both = f"{scaled:.{decimals}f} ± {spread:.{decimals}f}"
+    return f"({both}){power} {prefix}{sign}".rstrip() if sign or power else both
