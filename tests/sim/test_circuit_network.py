@@ -259,6 +259,43 @@ def test_no_time_passes_without_a_reading_unless_real_time_does():
     assert first.amp_a == pytest.approx(1e-4, rel=1e-3)
 
 
+@pytest.mark.parametrize("time_scale", [1.0, 0.1])
+def test_real_time_passes_in_every_part_of_the_circuit(time_scale):
+    real_s = [100.0]
+    circuit = Circuit(
+        [
+            Part("one", SeriesRC(1e4, 1e-7), ("a", "gnd")),
+            Part("two", SeriesRC(1e4, 1e-7), ("b", "gnd")),
+        ],
+        [socket("first", "a"), socket("second", "b")],
+        time_scale=time_scale,
+        real_s=lambda: real_s[0],
+    )
+    for port in ports(circuit):
+        port.present(volts(1.0, 1.0))
+
+    real_s[0] += 2e-3 * time_scale
+
+    for port in ports(circuit):
+        assert port.read().amp_a == pytest.approx(1e-4 * math.exp(-2), rel=2e-3)
+
+
+def test_a_reading_uses_its_time_from_what_has_passed_already():
+    real_s = [0.0]
+    circuit = Circuit(
+        [Part("one", SeriesRC(1e4, 1e-7), ("a", "gnd"))],
+        [socket("first", "a")],
+        time_scale=1.0,
+        real_s=lambda: real_s[0],
+    )
+    (port,) = ports(circuit)
+    port.present(volts(1.0, 1.0))
+
+    real_s[0] += 2e-3
+
+    assert port.read(before_s=1e-3).amp_a == pytest.approx(1e-4 * math.exp(-2), rel=2e-3)
+
+
 def test_a_signal_sees_a_source_at_its_level_as_a_wire_and_at_its_limit_as_a_gap():
     circuit = Circuit([resistor("r", "a", "b", 50.0)], [socket("lcr", "a"), socket("smu", "b")])
     lcr, smu = ports(circuit)

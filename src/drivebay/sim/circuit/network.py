@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from drivebay.sim.circuit.component import Component, Plain
@@ -65,6 +65,7 @@ class Circuit:
         sockets: Iterable[Socket],
         *,
         time_scale: float = 0.0,
+        real_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connects everything; every source is off and every capacitance empty.
 
@@ -72,6 +73,7 @@ class Circuit:
             parts: the devices.
             sockets: the ports.
             time_scale: real seconds that a simulated second takes; 0 if only readings take time.
+            real_s: the clock of real time.
 
         Raises:
             ValueError: a name stands twice, or a device has more or fewer terminals than nodes.
@@ -89,6 +91,7 @@ class Circuit:
             self.sockets[socket.name] = socket
         self.ports: dict[str, Port] = {}
         self.islands: list[Island] = []
+        self._real_s = real_s
         self._caught_up_s: dict[Island, float] = {}
         for names in self._connected():
             self._add_island(names)
@@ -134,9 +137,10 @@ class Circuit:
         """
         if not (self.time_scale and island.storing):
             return
-        now_s = time.monotonic()
+        now_s = self._real_s()
         passed_s = (now_s - self._caught_up_s[island]) / self.time_scale - reserve_s
-        self._caught_up_s[island] = now_s
+        # A reading may take more simulated time than has passed: the next one waits for that.
+        self._caught_up_s[island] = now_s + max(-passed_s, 0.0) * self.time_scale
         if passed_s > 0:
             island.advance(min(passed_s, LONGEST_CATCH_UP_S))
 
@@ -179,7 +183,7 @@ class Circuit:
         ]
         island = Island(count, placed, ends)
         self.islands.append(island)
-        self._caught_up_s[island] = time.monotonic()
+        self._caught_up_s[island] = self._real_s()
         for k, socket in enumerate(sockets):
             self.ports[socket.name] = Port(socket.name, self, island, k)
 
