@@ -11,6 +11,7 @@ import pytest
 import pyvisa
 
 from drivebay.sim import Diode, Keithley2400Server, OpenCircuit, Resistor, ShortCircuit, main
+from drivebay.sim.circuitfile import DEVICE_KINDS
 from drivebay.sim.commandline import device_of, parser, server_of
 
 
@@ -183,6 +184,14 @@ def test_the_command_line_builds_what_it_says():
 )
 def test_the_command_line_connects_any_device(words, device):
     assert device_of(parser().parse_args(["keithley2400", *words.split()])) == device
+
+
+@pytest.mark.parametrize("name", ["zener", "solar_cell", "varactor", "mos_capacitor", "rc"])
+def test_the_command_line_connects_what_a_circuit_file_can_name(name):
+    port = device_of(parser().parse_args(["keithley2400", "--device", name]))
+
+    (part,) = port.circuit.parts.values()
+    assert type(part.component) is DEVICE_KINDS[name]
 
 
 def test_the_command_line_says_what_is_wrong(capsys):

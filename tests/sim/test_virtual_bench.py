@@ -1,10 +1,12 @@
 """The whole bench over sockets: several instruments on one device."""
 
+import math
 import socket
 
 import pytest
 import yaml
 
+from drivebay.sim.circuit import Capacitor, Circuit, SeriesRC
 from drivebay.sim.circuitfile import PACKAGED, parse_circuit, read_circuit
 from drivebay.sim.virtualbench import VirtualBench
 
@@ -62,6 +64,32 @@ def test_a_solar_cell_delivers_power_to_the_smu_on_it(lab, connect):
 
     assert -0.036 < amp < -0.030
     assert lab.circuit.powers_w()["solar_cell"] == pytest.approx(0.4 * amp, rel=1e-3)
+
+
+@pytest.mark.parametrize("delay_s", [5e-4, 1e-3, 3e-3])
+def test_what_settles_is_read_after_the_source_delay(bench, delay_s):
+    _, wire = bench(Circuit.around(SeriesRC(1e4, 1e-7)), noise=0.0)
+    wire.write(":SENS:CURR:PROT 1e-3", ":SENS:CURR:NPLC 0.01", ":FORM:ELEM CURR")
+    wire.write(f":SOUR:DEL {delay_s}", ":SOUR:VOLT:MODE LIST", ":SOUR:LIST:VOLT 1", ":OUTP ON")
+
+    (amp,) = wire.numbers(":READ?")
+
+    # 100 us of trigger latency, the delay, then the mean over 200 us: all of it in taus of 1 ms.
+    begun, window = (1e-4 + delay_s) / 1e-3, 0.2
+    expected_a = 1e-4 * math.exp(-begun) * -math.expm1(-window) / window
+    assert amp == pytest.approx(expected_a, rel=5e-3)
+
+
+def test_a_forced_current_gives_the_capacitance_by_the_ramp_it_makes(bench):
+    _, wire = bench(Circuit.around(Capacitor(1e-9)), noise=0.0)
+    wire.write(":SOUR:FUNC CURR", ":SENS:FUNC 'VOLT'", ":SENS:VOLT:PROT 10", ":SOUR:CURR:RANG 1e-6")
+    wire.write(":SENS:VOLT:NPLC 0.1", ":SENS:VOLT:RANG 10", ":SOUR:CURR 1e-8", ":TRIG:COUN 20")
+    wire.write(":FORM:ELEM VOLT,TIME", ":OUTP ON")
+
+    rows = wire.rows(":READ?", 2)
+
+    (first_v, first_s), (last_v, last_s) = rows[0], rows[-1]
+    assert 1e-8 * (last_s - first_s) / (last_v - first_v) == pytest.approx(1e-9, rel=5e-3)
 
 
 def test_the_same_seed_gives_the_same_curve():
