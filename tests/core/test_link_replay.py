@@ -84,7 +84,9 @@ def test_what_was_not_played_is_named():
 
 
 def test_a_recorded_timeout_is_a_timeout_at_once():
-    link = ReplayLink([(0, "w", b"SLOW?\n"), (1, "r", b"LATE\n"), (2, "w", b"X?\n")])
+    # Whoever waited for this deadline would wait for an hour.
+    messages = [(0, "w", b"SLOW?\n"), (1, "r", b"LATE\n"), (2, "w", b"X?\n")]
+    link = ReplayLink(messages, timeout_s=3600)
     link._entries.insert(1, (0, "w", b"*CLS\n"))  # something was sent before the answer came
     link.write("SLOW?")
     with pytest.raises(LinkTimeoutError):
