@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         DriverCrashedError,
         DriverError,
         DriverHungError,
+        ForeignCodeError,
         IdentityError,
         IncompatiblePluginError,
         InstrumentError,
@@ -76,6 +77,8 @@ if TYPE_CHECKING:
     )
     from drivebay._core.manifest import PluginMetadata
     from drivebay._core.runs import Mark, Message, Note, Points, Run, RunStore, RunWriter
+    from drivebay._core.replay import Replay, replay_run
+    from drivebay._core.runs import Run, RunStore
     from drivebay._core.seat import stage_in_host
     from drivebay._core.session import limit_refusals, ranges_for
 
@@ -94,6 +97,7 @@ _HOMES = {
         "DriverCrashedError",
         "DriverError",
         "DriverHungError",
+        "ForeignCodeError",
         "IdentityError",
         "IdentityError",
         "IncompatiblePluginError",
@@ -124,6 +128,8 @@ _HOMES = {
     "manager": ("PluginEvent", "PluginInfo", "PluginManager", "PluginStatus", "Watcher"),
     "manifest": ("PluginMetadata",),
     "runs": ("Mark", "Message", "Note", "Points", "Run", "RunStore", "RunWriter"),
+    "replay": ("Replay", "replay_run"),
+    "runs": ("Run", "RunStore"),
     "keeper": ("SafeStateReport", "acknowledge", "all_outputs_off"),
     "lending": ("bench_in_force", "open_on_bench"),
     "machine": (
@@ -156,6 +162,7 @@ __all__ = [
     "DriverCrashedError",
     "DriverError",
     "DriverHungError",
+    "ForeignCodeError",
     "Found",
     "IdentityError",
     "IncompatiblePluginError",
@@ -189,6 +196,7 @@ __all__ = [
     "PluginStatus",
     "Points",
     "ProtocolError",
+    "Replay",
     "ResourceError",
     "Run",
     "RunError",
@@ -214,6 +222,7 @@ __all__ = [
     "load_bench",
     "open_on_bench",
     "ranges_for",
+    "replay_run",
     "stage_in_host",
 ]
 

@@ -382,6 +382,8 @@ def test_a_stored_file_never_leaves_its_folder(name: str) -> None:
 
     with pytest.raises(RunError, match="leads out"):
         replay(replace(recording, sources=sources, sha256=sources_sha256(sources)))
+    with pytest.raises(RunError, match="leads out"):
+        replay(replace(recording, plugin=name))
 
 
 # -- code that means no good -----------------------------------------------------------------------

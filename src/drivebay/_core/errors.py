@@ -36,6 +36,7 @@ exists.
     + InstrumentError               the instrument refused (.entries of its queue) (RuntimeError)
     + AbortedError                  nothing: somebody asked for it (.by) (RuntimeError)
     + RunError                      the measurement record
+       - ForeignCodeError           look at the code in the run, then trust it (.plugin, .sha256)
        - RunNotFoundError           name one that exists (LookupError)
        - StoreError                 make room, or open a file this version can read (OSError)
 """
@@ -434,6 +435,15 @@ class AbortedError(DrivebayError, RuntimeError):
 
 class RunError(DrivebayError):
     """The record of a measurement."""
+
+
+class ForeignCodeError(RunError):
+    """A run holds code that nobody here has, and nobody said that it may run."""
+
+    def __init__(self, message: str, *, plugin: str = "", sha256: str = "") -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        self.sha256 = sha256
 
 
 class RunNotFoundError(RunError, LookupError):

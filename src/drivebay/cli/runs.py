@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from drivebay.cli.output import emit, heading, json_option, table
+from drivebay.cli.replay import replay
 
 if TYPE_CHECKING:
     from drivebay import Run, RunStore
@@ -29,6 +30,9 @@ def runs() -> None:
 
     RUN is an id, the beginning of an id, `last`, `last-1` and so on, or the path of a run's file.
     """
+
+
+runs.add_command(replay)
 
 
 @runs.command("list")

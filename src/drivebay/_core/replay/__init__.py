@@ -2,7 +2,7 @@
 
 ``recording`` is what a replay is made from, ``code`` the driver's files, ``player`` the instrument
 that is played, ``desk`` the keeper that lends it, ``engine`` runs it, ``points`` and ``report`` say
-what came of it.
+what came of it; ``stored`` begins with a run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from drivebay._core.replay.player import Difference
 from drivebay._core.replay.points import ColumnDifference
 from drivebay._core.replay.recording import Message, Recording, sources_sha256
 from drivebay._core.replay.report import Replay
+from drivebay._core.replay.stored import recording_of, replay_run
 
 __all__ = [
     "ColumnDifference",
@@ -19,6 +20,8 @@ __all__ = [
     "Message",
     "Recording",
     "Replay",
+    "recording_of",
     "replay",
+    "replay_run",
     "sources_sha256",
 ]

@@ -32,8 +32,9 @@ def stored_code(recording: Recording) -> Iterator[Generation]:
     recording.check_sources()
     with tempfile.TemporaryDirectory(prefix="drivebay-replay-") as folder:
         root = Path(folder, "plugins")
-        for name, sources in {**recording.others, recording.plugin: recording.sources}.items():
-            _lay_out(root / canonical_name(name), sources)
+        _lay_out(root / _inside(recording.folder or recording.plugin), recording.sources)
+        for name, sources in recording.others.items():
+            _lay_out(root / _inside(name), sources)
         manager = PluginManager([root], home=Path(folder, "home"), stager=stage_in_host)
         manager.discover_plugins()
         generation = manager.generation_of(recording.plugin)
@@ -47,12 +48,21 @@ def stored_code(recording: Recording) -> Iterator[Generation]:
 
 def _lay_out(home: Path, sources: Mapping[str, bytes]) -> None:
     for name, data in sources.items():
-        relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
-            raise RunError(f"a stored file is called {name!r}, which leads out of its folder")
-        path = home / relative
+        path = home / _inside(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+def _inside(name: str) -> PurePosixPath:
+    """A name out of a run file as a path below some folder.
+
+    Raises:
+        RunError: it is none.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or set(name) & set("\\\0"):
+        raise RunError(f"a stored file is called {name!r}, which leads out of its folder")
+    return path
 
 
 @contextmanager

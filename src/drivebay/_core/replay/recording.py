@@ -61,6 +61,7 @@ class Recording:
         reason: why, unless it is done.
         stopped_ns: when it was told to stop, nanoseconds since its begin; None if it was not.
         began_s: when it began, seconds since 1970.
+        folder: name of the folder the plugin was in, by which its code may import itself.
         others: files of the plugins that this one imports, by name.
     """
 
@@ -81,6 +82,7 @@ class Recording:
     reason: str | None = None
     stopped_ns: int | None = None
     began_s: float = 0.0
+    folder: str = ""
     others: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
     @property

@@ -25,6 +25,8 @@ from drivebay._core.runs.transcript import Message
 if TYPE_CHECKING:
     import numpy as np
 
+    from drivebay._core.replay import Replay
+
     Array = np.ndarray[Any, np.dtype[Any]]
 
 _BYTES_A_LOOK = 1 << 20  # opening the file for each chunk would cost more than reading it
@@ -461,6 +463,12 @@ class Run:
             RunError: xarray is not installed.
         """
         return frames.to_xarray(self)
+
+    def replay(self, code: Path | str | None = None, **options: Any) -> Replay:
+        """Run its driver code, or other code, against its transcript; see ``replay_run``."""
+        # By name, as below: a replay needs what lies above runs.
+        found: Replay = importlib.import_module("drivebay").replay_run(self, code, **options)
+        return found
 
     def plot(self, path: Path | str | None = None, **options: Any) -> Any:
         """Draw the run; see :func:`drivebay.plotting.plot_run`.

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from drivebay import _version
 from drivebay._core.errors import RunNotFoundError
@@ -28,6 +28,9 @@ from drivebay._core.runs.query import Query, moment, query
 from drivebay._core.runs.run import Run
 from drivebay._core.runs.sources import Sources
 from drivebay._core.runs.writer import RunDraft, RunWriter
+
+if TYPE_CHECKING:
+    from drivebay._core.replay import Replay
 
 _DIGITS = shelf.DIGITS
 _TICKS = len(_DIGITS) ** 2  # of a second: about a millisecond each
@@ -285,6 +288,12 @@ class RunStore:
             return found
         with fileformat.store_errors(self.folder / shelf.TRASH, "move files to"):
             return [litter.throw_away(self.folder, each) for each in found]
+
+    def replay(
+        self, name: str | Path | Run, code: Path | str | None = None, **options: Any
+    ) -> Replay:
+        """Replay a run; see ``replay_run``. Raises: as it and :meth:`open`."""
+        return (name if isinstance(name, Run) else self.open(name)).replay(code, **options)
 
     def export(
         self,

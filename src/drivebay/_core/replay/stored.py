@@ -1,0 +1,103 @@
+"""From a stored run to its replay: what of the run is played, and whose code may run.
+
+Promises: code that no plugin of this machine has runs only when somebody says so, because a run
+file that was mailed holds somebody's program; a run that cannot be replayed says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from drivebay._core.errors import ForeignCodeError, RunError
+from drivebay._core.replay.code import is_known
+from drivebay._core.replay.engine import DEADLINE_S, replay
+from drivebay._core.replay.recording import Message, Recording
+
+if TYPE_CHECKING:
+    from drivebay._core.replay.report import Replay
+    from drivebay._core.runs import Run
+
+
+def recording_of(run: Run) -> Recording:
+    """Take a recording out of a run.
+
+    Raises:
+        RunError: the run holds no transcript, as one of an older version.
+        StoreError: a part of it is damaged; the message names it.
+    """
+    messages = [Message(m.time_ns, m.phase, m.direction, m.data) for m in run.messages()]
+    if not messages:
+        raise RunError(f"run {run.id} holds no transcript, so there is nothing to replay it with")
+    plugin = str(run.plugin.get("name", ""))
+    sources = run.all_sources
+    return Recording(
+        plugin=plugin,
+        sources=sources.pop(plugin, {}),
+        sha256=str(run.plugin.get("sha256", "")),
+        messages=messages,
+        method=run.method,
+        parameters=run.parameters,
+        resource=run.resource,
+        identity=run.identity if isinstance(run.identity, dict) else {},
+        idn=str(run.provenance.get("idn", "")),
+        limits=run.limits,
+        config=run.provenance.get("config") or run.bench.get("config"),
+        columns=run.columns,
+        values=run.values,
+        state=run.state,
+        reason=run.reason,
+        stopped_ns=_stopped_ns(run),
+        began_s=datetime.fromisoformat(run.started_at).timestamp(),
+        folder=PurePath(str(run.provenance.get("plugin_path", ""))).parent.name,
+        others=sources,
+    )
+
+
+def _stopped_ns(run: Run) -> int | None:
+    """When somebody stopped it, as its events say."""
+    times = [seconds for seconds, kind, _ in run.events if kind.startswith("abort")]
+    return int(times[0] * 1e9) if times else None
+
+
+def replay_run(
+    run: Run,
+    code: str | Path | None = None,
+    *,
+    trust: bool = False,
+    timeout_s: float = DEADLINE_S,
+    home: Path | None = None,
+) -> Replay:
+    """Replay a run with the code stored in it, or with other code; nothing is sent anywhere.
+
+    Args:
+        run: the run, which has ended.
+        code: a plugin's folder, file or name to run instead.
+        trust: run the stored code though no plugin of this machine has it. A run file that
+            somebody sent holds somebody's program, and it runs with your rights: a process of its
+            own keeps its crashes away, not its intentions.
+        timeout_s: total deadline; the code is ended then.
+        home: where the user's plugins are; default ``DRIVEBAY_HOME``.
+
+    Raises:
+        ForeignCodeError: the stored code is not known here, and ``trust`` was not given.
+        RunError: the run holds no transcript or no code, is still running, or its code is not what
+            measured.
+        StoreError: a part of the run is damaged.
+        PluginError: the code cannot be loaded.
+    """
+    if run.state == "running":
+        raise RunError(f"run {run.id} is still running; it can be replayed when it has ended")
+    recording = recording_of(run)
+    if code is None:
+        recording.check_sources()
+        if not trust and not is_known(recording.plugin, recording.sha256, home):
+            raise ForeignCodeError(
+                f"run {run.id} holds code of {recording.plugin!r} ({recording.sha256[:12]}) that no"
+                " plugin here has, and a replay runs it with your rights",
+                plugin=recording.plugin,
+                sha256=recording.sha256,
+            )
+    return replace(replay(recording, code, timeout_s=timeout_s, home=home), run=run.id)

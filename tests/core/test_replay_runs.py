@@ -1,0 +1,151 @@
+"""Replaying runs of the store: measured with a bay; whose code may run; what is not whole."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivebay import Bay, ForeignCodeError, Run, RunError, RunStore, StoreError
+from drivebay.sim import Diode, Keithley2400Server
+
+SWEEP = {"start_v": -0.5, "stop_v": 0.8, "points": 250, "compliance_a": 0.01, "nplc": 0.01}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Keithley2400Server]:
+    with Keithley2400Server(Diode(), time_scale=0) as running:
+        yield running
+
+
+@pytest.fixture
+def run(server: Keithley2400Server) -> Run:
+    with Bay() as bay, bay.open(server.resource) as smu:
+        return smu.measure("iv_sweep", **SWEEP)
+
+
+def test_a_run_is_replayed_identical_with_its_own_code(run: Run) -> None:
+    found = run.replay()
+
+    assert found.verdict == "identical", (found.traffic, found.points, found.error)
+    assert found.rows == 250
+    assert found.run == run.id
+    assert found.plugin["sha256"] == run.plugin["sha256"]
+
+
+def test_the_second_run_of_an_open_instrument_is_replayed_too(server: Keithley2400Server) -> None:
+    with Bay() as bay:
+        smu = bay.open(server.resource)
+        smu.measure("iv_sweep", **SWEEP)
+        second = smu.measure("iv_sweep", **{**SWEEP, "points": 20})
+        found = bay.runs.replay(second)
+
+    assert found.identical
+
+
+def test_a_run_that_was_aborted_is_replayed_up_to_that(tmp_path: Path) -> None:
+    with Keithley2400Server(Diode()) as slow, Bay() as bay, bay.open(slow.resource) as smu:
+        stream = smu.stream("iv_sweep", **{**SWEEP, "points": 2000, "nplc": 1.0})
+        next(iter(stream))
+        stream.abort()
+        with pytest.raises(Exception, match="abort"):
+            for _ in stream:
+                pass
+        run = stream.run
+
+    found = run.replay()
+
+    assert run.state == "aborted"
+    assert found.identical, (found.traffic, found.points, found.error)
+
+
+def test_code_that_no_plugin_here_has_runs_only_when_it_is_trusted(
+    server: Keithley2400Server, user_driver: Path
+) -> None:
+    with Bay() as bay, bay.open(server.resource, plugin="my_smu") as smu:
+        run = smu.measure("volts")
+    known = run.replay()
+    (user_driver / "driver.py").write_text("# edited since\n")
+
+    with pytest.raises(ForeignCodeError, match="no plugin here has") as caught:
+        run.replay()
+
+    assert caught.value.plugin == "my_smu"
+    assert known.identical
+    assert run.replay(trust=True).identical
+
+
+DRIVER = """\
+from drivebay.driver import ScpiDriver, method
+
+
+class MySmu(ScpiDriver):
+    @method("volts", columns=[("level_v", "V")])
+    def volts(self, p):
+        self.write(":SOUR:VOLT 0.5")
+        yield {"level_v": [float(self.query(":SOUR:VOLT?"))]}
+"""
+MANIFEST = """\
+name: my_smu
+version: 1.0.0
+author: A. Tester
+description: a driver under edit
+driver_class: driver.MySmu
+supported_methods: [volts]
+supported_models: ["2400"]
+safe_state: {writes: [":OUTP OFF"], verify: {query: ":OUTP?", equals: "0"}}
+"""
+
+
+@pytest.fixture
+def user_driver(home: Path) -> Path:
+    """A plugin in the user's folder."""
+    folder = home / "plugins" / "my_smu"
+    folder.mkdir(parents=True)
+    (folder / "driver.py").write_text(DRIVER)
+    (folder / "plugin.yaml").write_text(MANIFEST)
+    return folder
+
+
+def test_an_edit_is_seen_without_the_instrument(
+    server: Keithley2400Server, user_driver: Path
+) -> None:
+    with Bay() as bay, bay.open(server.resource, plugin="my_smu") as smu:
+        run = smu.measure("volts")
+    (user_driver / "driver.py").write_text(DRIVER.replace("VOLT 0.5", "VOLT 0.7"))
+
+    found = run.replay("my_smu")
+
+    assert found.verdict == "differs"
+    assert found.traffic is not None
+    assert (found.traffic.expected, found.traffic.got) == (
+        b":SOUR:VOLT 0.5\n",
+        b":SOUR:VOLT 0.7\n",
+    )
+    assert found.traffic.where == ("driver.py:7 in volts",)
+
+
+def test_a_damaged_transcript_is_said_and_not_replayed(run: Run) -> None:
+    with sqlite3.connect(run.path) as database:
+        database.execute("UPDATE transcript SET data = zeroblob(length(data)) WHERE number = 1")
+
+    with pytest.raises(StoreError, match="transcript block 1"):
+        Run(run.path).replay()
+
+
+def test_a_run_without_a_transcript_says_so(home: Path) -> None:
+    writer = RunStore(home / "runs").create(method="iv_sweep", plugin={"name": "keithley_2400"})
+    writer.finish("done")
+
+    with pytest.raises(RunError, match="no transcript"):
+        RunStore(home / "runs").open().replay()
+
+
+def test_a_run_that_still_runs_is_not_replayed(home: Path) -> None:
+    store = RunStore(home / "runs")
+    running = store.create(method="iv_sweep", plugin={"name": "keithley_2400"})
+
+    with running, pytest.raises(RunError, match="still running"):
+        store.open().replay()
