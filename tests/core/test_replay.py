@@ -269,6 +269,28 @@ def test_an_aborted_run_is_replayed_up_to_its_abort() -> None:
     assert done.verdict != "identical"
 
 
+def test_a_run_whose_owner_died_is_replayed_as_far_as_it_was_recorded() -> None:
+    body = 'for _ in range(3):\n    yield {"level_v": [float(self.query("VOLT?"))]}'
+    recording = replace(
+        teller(body, "> VOLT?", "< 1.0", "> VOLT?", "< 1.0", level_v=(1.0, 1.0)),
+        state="interrupted",
+    )
+
+    assert replay(recording).identical
+    assert not replay(edited(recording, b"range(3)", b"range(2)")).identical
+
+
+def test_code_out_of_a_wheel_imports_its_own_stored_files_by_the_package_s_name() -> None:
+    recording = teller(
+        'from acme_drivers.k1 import level\nyield {"level_v": [level.LEVEL_V]}', level_v=(0.5,)
+    )
+    sources = {**recording.sources, "level.py": b"LEVEL_V = 0.5\n", "__init__.py": b""}
+    recording = replace(recording, sources=sources, sha256=sources_sha256(sources))
+
+    assert replay(replace(recording, alias="acme_drivers.k1")).identical
+    assert replay(recording).verdict == "failed"
+
+
 def test_a_failed_run_is_identical_if_it_fails_the_same_way() -> None:
     recording = replace(
         teller('self.query("VOLT?")\nraise ZeroDivisionError("x")', "> VOLT?", "< 1", level_v=()),

@@ -45,6 +45,16 @@ def test_the_second_run_of_an_open_instrument_is_replayed_too(server: Keithley24
     assert found.identical
 
 
+def test_a_driver_s_options_are_those_of_the_run(server: Keithley2400Server) -> None:
+    with Bay() as bay, bay.open(server.resource, config={"terminals": "REAR"}) as smu:
+        run = smu.measure("iv_sweep", **{**SWEEP, "points": 5})
+
+    found = run.replay()
+
+    assert found.identical
+    assert b":ROUT:TERM REAR\n" in [each.data for each in found.replayed]
+
+
 def test_a_run_that_was_aborted_is_replayed_up_to_that(tmp_path: Path) -> None:
     with Keithley2400Server(Diode()) as slow, Bay() as bay, bay.open(slow.resource) as smu:
         stream = smu.stream("iv_sweep", **{**SWEEP, "points": 2000, "nplc": 1.0})

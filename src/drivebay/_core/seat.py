@@ -49,11 +49,13 @@ class Seat(ABC):
         methods: what it can measure, by name.
         pid: the process it runs in, None for this one.
         exit: how its process ended, None while it runs.
+        config: the driver's options, where it runs in a process of its own.
         talk: what was said to and by the instrument when it connected.
         tell: is told kind and data of what the driver prints and logs, while somebody listens.
     """
 
     generation: Generation
+    config: Mapping[str, Any] | None = None
     talk: Sequence[tuple[int, str, bytes]] = ()
     tell: Callable[[str, Any], None] | None = None
     identity: dict[str, str]
@@ -225,6 +227,7 @@ class HostSeat(Seat):
             LinkError: the link could not be had.
         """
         self.generation = generation
+        self.config = config
         self._kept = kept
         self._show = _teller(generation.metadata.name)
         self._on_death = on_death

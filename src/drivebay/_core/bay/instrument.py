@@ -269,6 +269,7 @@ class Instrument:
             "plugin_source": info.source,
             "degraded": info.degraded,
             "reloads": self.reloads,
+            "config": self._session.seat.config,
             "isolation": "process" if self.host_pid is not None else "inline",
             "machine": machine(needed),
             "clock": clocks(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from drivebay._core.errors import PluginNotFoundError, RunError
@@ -37,13 +38,26 @@ def stored_code(recording: Recording) -> Iterator[Generation]:
             _lay_out(root / _inside(name), sources)
         manager = PluginManager([root], home=Path(folder, "home"), stager=stage_in_host)
         manager.discover_plugins()
-        generation = manager.generation_of(recording.plugin)
+        generation = _loaded(manager, recording)
         if generation.sha256 != recording.sha256:
             raise RunError(
                 f"the stored code of {recording.plugin!r} loads as {generation.sha256[:12]}, the"
                 f" run was measured with {recording.sha256[:12]}"
             )
         yield generation
+
+
+def _loaded(manager: PluginManager, recording: Recording) -> Generation:
+    if not recording.alias:
+        return manager.generation_of(recording.plugin)
+    # Else what it imports by its package's name would be what is installed here.
+    key = canonical_name(recording.plugin)
+    record = manager.snapshot.catalog.records.get(key)
+    if record is None or not record.claim.ok:
+        return manager.generation_of(recording.plugin)  # which says what is wrong with it
+    uses = {canonical_name(name): manager.generation_of(name) for name in record.metadata.uses}
+    plan = replace(plan_for(record), alias=recording.alias)
+    return stage_in_host(plan, record.metadata, uses)
 
 
 def _lay_out(home: Path, sources: Mapping[str, bytes]) -> None:

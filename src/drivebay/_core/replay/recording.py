@@ -62,6 +62,7 @@ class Recording:
         stopped_ns: when it was told to stop, nanoseconds since its begin; None if it was not.
         began_s: when it began, seconds since 1970.
         folder: name of the folder the plugin was in, by which its code may import itself.
+        alias: dotted name of the installed package it was, by which its code may import itself.
         others: files of the plugins that this one imports, by name.
     """
 
@@ -83,6 +84,7 @@ class Recording:
     stopped_ns: int | None = None
     began_s: float = 0.0
     folder: str = ""
+    alias: str = ""
     others: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
     @property

@@ -33,6 +33,7 @@ def recording_of(run: Run) -> Recording:
         raise RunError(f"run {run.id} holds no transcript, so there is nothing to replay it with")
     plugin = str(run.plugin.get("name", ""))
     sources = run.all_sources
+    path = PurePath(str(run.provenance.get("plugin_path", "")))
     return Recording(
         plugin=plugin,
         sources=sources.pop(plugin, {}),
@@ -44,16 +45,28 @@ def recording_of(run: Run) -> Recording:
         identity=run.identity if isinstance(run.identity, dict) else {},
         idn=str(run.provenance.get("idn", "")),
         limits=run.limits,
-        config=run.provenance.get("config") or run.bench.get("config"),
+        config=run.provenance.get("config"),
         columns=run.columns,
         values=run.values,
         state=run.state,
         reason=run.reason,
         stopped_ns=_stopped_ns(run),
         began_s=datetime.fromisoformat(run.started_at).timestamp(),
-        folder=PurePath(str(run.provenance.get("plugin_path", ""))).parent.name,
+        folder=path.parent.name,
+        alias=_installed_as(path) if run.provenance.get("plugin_source") == "entry_point" else "",
         others=sources,
     )
+
+
+def _installed_as(path: PurePath) -> str:
+    """The package that a plugin out of a wheel was in, by which its code may import itself.
+
+    >>> _installed_as(PurePath("/venv/lib/python3.11/site-packages/acme/k1/plugin.yaml"))
+    'acme.k1'
+    """
+    parts = path.parent.parts
+    places = [at for at, part in enumerate(parts) if part in {"site-packages", "dist-packages"}]
+    return ".".join(parts[places[-1] + 1 :]) if places else ""
 
 
 def _stopped_ns(run: Run) -> int | None:
