@@ -22,7 +22,7 @@ from drivebay._core.replay.recording import CONNECT, MEASURE, Message, pairs
 _LOOK_S: Final = 1e-4
 """By how much a look at the clock moves it, so that a loop that only looks comes to an end."""
 _EPOCH_S: Final = 10_000.0
-_MOST_EXTRA: Final = 10_000
+_MOST_EXTRA: Final = 2_000
 """Messages beyond three times those of the recording, after which a driver is not listened to."""
 
 
