@@ -76,9 +76,18 @@ if TYPE_CHECKING:
         Watcher,
     )
     from drivebay._core.manifest import PluginMetadata
-    from drivebay._core.runs import Mark, Message, Note, Points, Run, RunStore, RunWriter
     from drivebay._core.replay import Replay, replay_run
-    from drivebay._core.runs import Run, RunStore
+    from drivebay._core.runs import (
+        Litter,
+        Mark,
+        Message,
+        Note,
+        Points,
+        Rebuilt,
+        Run,
+        RunStore,
+        RunWriter,
+    )
     from drivebay._core.seat import stage_in_host
     from drivebay._core.session import limit_refusals, ranges_for
 
@@ -127,9 +136,18 @@ _HOMES = {
     "index": ("Candidate", "Conflict"),
     "manager": ("PluginEvent", "PluginInfo", "PluginManager", "PluginStatus", "Watcher"),
     "manifest": ("PluginMetadata",),
-    "runs": ("Mark", "Message", "Note", "Points", "Run", "RunStore", "RunWriter"),
     "replay": ("Replay", "replay_run"),
-    "runs": ("Run", "RunStore"),
+    "runs": (
+        "Litter",
+        "Mark",
+        "Message",
+        "Note",
+        "Points",
+        "Rebuilt",
+        "Run",
+        "RunStore",
+        "RunWriter",
+    ),
     "keeper": ("SafeStateReport", "acknowledge", "all_outputs_off"),
     "lending": ("bench_in_force", "open_on_bench"),
     "machine": (
@@ -176,6 +194,7 @@ __all__ = [
     "LinkLostError",
     "LinkOpenError",
     "LinkTimeoutError",
+    "Litter",
     "LoadError",
     "ManifestError",
     "Mark",
@@ -196,6 +215,7 @@ __all__ = [
     "PluginStatus",
     "Points",
     "ProtocolError",
+    "Rebuilt",
     "Replay",
     "ResourceError",
     "Run",

@@ -1,13 +1,14 @@
-"""``drivebay runs``: list, show, export, plot."""
+"""``drivebay runs``: list, show, mark, plot, compare, export."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 
 import pytest
 
-from drivebay import Bay
+from drivebay import Bay, RunStore
 from drivebay.cli import failures
 
 
@@ -112,7 +113,7 @@ def test_the_kind_of_an_export_may_be_given_apart_from_the_name(drivebay, runs, 
 
 def test_every_kind_of_export_can_be_asked_for():
     from drivebay._core.runs.export import KINDS
-    from drivebay.cli.runs import export_run
+    from drivebay.cli.runs.exporting import export_run
 
     (choice,) = [option.type for option in export_run.params if option.name == "kind"]
 
@@ -134,6 +135,212 @@ def test_a_plot_is_a_picture(drivebay, runs, tmp_path):
 
     assert done.code == failures.OK
     assert "<svg" in picture.read_text("utf-8")
+
+
+def test_a_plot_in_the_terminal_needs_no_file(drivebay, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    done = drivebay("runs", "plot", "last", "last-1", "--ascii")
+
+    assert done.code == failures.OK
+    assert "voltage" in done.out
+    assert len(done.out.splitlines()) > 10
+    assert list(tmp_path.iterdir()) == []
+    assert "voltage" in drivebay("runs", "plot", "--ascii", "--json").json["text"]
+    assert drivebay("runs", "plot", "--ascii", "-o", "x.png").code == failures.USAGE
+
+
+def test_runs_are_drawn_over_each_other(drivebay, runs, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra [plot]")
+    picture = tmp_path / "both.svg"
+
+    done = drivebay("runs", "plot", *runs, "--output", str(picture), "--json")
+
+    assert done.json == {"run": runs[0], "runs": runs, "files": [str(picture)]}
+    assert "<svg" in picture.read_text("utf-8")
+
+
+# -- finding -------------------------------------------------------------------------------------
+
+
+def listed(drivebay, *words: str) -> list[str]:
+    return [each["run"] for each in drivebay("runs", "list", "--json", *words).json]
+
+
+def test_a_list_is_narrowed_by_what_is_known_of_the_runs(drivebay, runs):
+    drivebay("runs", "tag", runs[0], "wafer7", "good")
+    drivebay("runs", "note", runs[1], "the", "probe", "slipped")
+
+    assert listed(drivebay, "--tag", "wafer7", "--tag", "good") == [runs[0]]
+    assert listed(drivebay, "--tag", "wafer7", "--tag", "bad") == []
+    assert listed(drivebay, "--text", "probe") == [runs[1]]
+    assert listed(drivebay, "--text", "points=3 keithley") == [*runs[::-1]]
+    assert listed(drivebay, "--method", "iv_sweep", "--since", "2 days") == runs[::-1]
+    assert listed(drivebay, "--until", "2 days") == []
+    assert listed(drivebay, "--state", "done", "--limit", "1") == [runs[1]]
+    assert listed(drivebay, "--all") == runs[::-1]
+    assert listed(drivebay, "--model", "2400") == runs[::-1]
+
+
+def test_a_list_that_is_cut_short_says_so(drivebay, runs):
+    done = drivebay("runs", "list", "--limit", "1")
+
+    assert len(done.out.splitlines()) == 2
+    assert "older ones" in done.err
+    assert drivebay("runs", "list").err == ""
+
+
+def test_a_list_that_finds_nothing_tells_whether_there_are_runs_at_all(drivebay, runs):
+    assert "none of the 2 runs" in drivebay("runs", "list", "--tag", "nothing").out
+
+
+def test_a_time_nobody_can_read_is_refused(drivebay, runs):
+    done = drivebay("runs", "list", "--since", "soon", "--json")
+
+    assert done.code == failures.FAILED
+    assert "'2 days'" in done.json["error"]["message"]
+
+
+# -- looking at one ------------------------------------------------------------------------------
+
+
+def test_show_is_everything_on_one_screen(drivebay, runs):
+    drivebay("runs", "tag", runs[1], "wafer7")
+    drivebay("runs", "note", runs[1], "the probe slipped", "--by", "Zoë")
+
+    out = drivebay("runs", "show", runs[1]).out
+
+    for piece in ("KEITHLEY", "2400", "keithley_2400", "compliance_a", "10 mA", "stop_v", "500 mV"):
+        assert piece in out
+    for piece in ("wafer7", "the probe slipped (Zoë, ", f"{runs[1]}.sqlite", "bytes)", "took"):
+        assert piece in out
+
+
+def test_show_as_json_has_what_people_said_and_what_happened(drivebay, runs):
+    drivebay("runs", "tag", runs[1], "wafer7")
+
+    found = drivebay("runs", "show", runs[1], "--json", "--transcript").json
+
+    assert found["tags"] == ["wafer7"]
+    assert found["path"].endswith(f"{runs[1]}.sqlite")
+    assert {"notes", "limits", "bench", "events", "sources", "transcript"} <= set(found)
+
+
+def stored(home, **more):
+    """A run with all there is, made by hand."""
+    store = RunStore(home / "runs")
+    writer = store.create(
+        method="iv_sweep",
+        plugin={"name": "p", "version": "1", "sha256": more.get("sha256", "ab" * 32)},
+        resource="R",
+        parameters={"stop_v": more.get("stop_v", 1.0)},
+        columns=[("voltage_v", "V", "float"), ("count", "", "int")],
+        sources={"p": more.get("sources", {})},
+    )
+    writer.append({"voltage_v": more.get("volts", [0.0, 1.0]), "count": [1, 2]})
+    return writer
+
+
+def test_the_sources_of_a_run_are_written_into_a_new_folder(drivebay, home, tmp_path):
+    files = {"driver.py": b"x = 1\n", "sub/more.py": b""}
+    run = stored(home, sources=files).finish("done")
+    target = tmp_path / "code"
+
+    done = drivebay("runs", "show", run.id, "--sources", str(target), "--json")
+
+    assert {name: (target / name).read_bytes() for name in files} == files
+    assert len(done.json["files"]) == 2
+    again = drivebay("runs", "show", run.id, "--sources", str(target))
+    assert (again.code, "is not empty" in again.err) == (failures.FAILED, True)
+
+
+def test_a_run_without_sources_says_so(drivebay, home, tmp_path):
+    run = stored(home).finish("done")
+
+    done = drivebay("runs", "show", run.id, "--sources", str(tmp_path / "code"))
+
+    assert done.code == failures.FAILED
+    assert "holds no source files" in done.err
+
+
+# -- marking -------------------------------------------------------------------------------------
+
+
+def test_tags_and_notes_are_put_on_and_tags_taken_away(drivebay, runs):
+    assert drivebay("runs", "tag", "last", "good", "wafer7", "--json").json["tags"] == [
+        "good",
+        "wafer7",
+    ]
+    assert drivebay("runs", "tag", "last", "good", "--remove", "--json").json["tags"] == ["wafer7"]
+    noted = drivebay("runs", "note", "last", "a", "note", "--by", "Max", "--json").json["notes"]
+    assert [(note["by"], note["text"]) for note in noted] == [("Max", "a note")]
+    assert "Max: a note" in drivebay("runs", "note", "last", "another").out
+
+
+def test_a_tag_that_is_no_word_is_refused(drivebay, runs):
+    done = drivebay("runs", "tag", "last", "two words")
+
+    assert done.code == failures.FAILED
+    assert listed(drivebay, "--tag", "two words") == []
+
+
+def test_what_a_hostile_run_says_cannot_move_the_cursor(drivebay, home):
+    writer = stored(home)
+    run = writer.finish("failed", "bad \x1b[2J reason")
+
+    for words in (("show", run.id), ("list",), ("compare", run.id, run.id)):
+        assert "\x1b" not in drivebay("runs", *words).out
+
+
+# -- comparing -----------------------------------------------------------------------------------
+
+
+def test_a_comparison_names_what_differs_and_nothing_else(drivebay, runs):
+    found = drivebay("runs", "compare", *runs, "--json").json
+
+    assert found["differences"]["parameters.points"] == [3, 30]
+    assert "parameters.stop_v" not in found["differences"]
+    assert found["code"][0]["same"]
+    assert not found["columns"][0]["by_row"]
+    text = drivebay("runs", "compare", *runs).out
+    assert "parameters.points" in text
+    assert "ran the same" in text
+
+
+def test_points_are_compared_row_by_row_and_code_line_by_line(drivebay, home):
+    first = stored(home, sources={"driver.py": b"a = 1\nb = 2\n"}).finish("done")
+    other = stored(
+        home,
+        volts=[0.5, math.nan],
+        stop_v=2.0,
+        sha256="cd" * 32,
+        sources={"driver.py": b"a = 1\nb = 3\n"},
+    ).finish("done")
+
+    found = drivebay("runs", "compare", first.id, other.id, "--json").json
+    text = drivebay("runs", "compare", first.id, other.id).out
+
+    volts, count = found["columns"][0]["columns"]
+    assert (volts["greatest"], volts["at_row"], volts["one_lacks"]) == (0.5, 0, 1)
+    assert (count["greatest"], count["rms"]) == (0.0, 0.0)
+    assert {"-b = 2", "+b = 3"} <= set(found["code"][0]["diff"])
+    assert " a = 1" in text
+    assert "+b = 3" in text
+    assert "500 mV" in text
+
+
+def test_one_run_is_no_comparison(drivebay, runs):
+    assert drivebay("runs", "compare", runs[0]).code == failures.USAGE
+
+
+def test_a_comparison_draws_them_over_each_other(drivebay, runs, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra [plot]")
+    picture = tmp_path / "both.png"
+
+    found = drivebay("runs", "compare", *runs, "--plot", str(picture), "--json").json
+
+    assert found["files"] == [str(picture)]
+    assert picture.read_bytes()[1:4] == b"PNG"
 
 
 def test_a_picture_of_an_unknown_kind_is_refused_before_anything_is_measured(drivebay, bench):

@@ -189,7 +189,8 @@ def test_every_criterion_lets_the_right_ones_through(store: RunStore):
         resource="GPIB0::17::INSTR",
         plugin={"name": "lcr", "version": "2", "sha256": ""},
         identity={"model": "E4980A", "serial": "MY1"},
-        provenance={"user": "max", "alias": "lcr1"},
+        provenance={"user": "max"},
+        bench={"alias": "lcr1"},
     )
 
     for criteria in (
@@ -198,6 +199,7 @@ def test_every_criterion_lets_the_right_ones_through(store: RunStore):
         {"alias": "lcr1"},
         {"resource": "gpib0::17::instr"},
         {"model": "e4980a"},
+        {"model": "MODEL E4980A"},
         {"serial": "MY1"},
         {"plugin": "lcr"},
         {"user": "max"},

@@ -5,6 +5,8 @@ once; a damaged file is reported with its reason and never hides another; readin
 nothing but its file. The file is described in docs/reference/run-file.md.
 """
 
+from drivebay._core.runs.catalogue import Rebuilt
+from drivebay._core.runs.litter import Litter
 from drivebay._core.runs.marks import Mark, Note
 from drivebay._core.runs.points import Points
 from drivebay._core.runs.recorder import Recorder
@@ -16,10 +18,12 @@ from drivebay._core.runs.writer import Beside, Event, RunDraft, RunWriter
 __all__ = [
     "Beside",
     "Event",
+    "Litter",
     "Mark",
     "Message",
     "Note",
     "Points",
+    "Rebuilt",
     "Recorder",
     "Run",
     "RunDraft",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from drivebay._core.errors import DrivebayError, StoreError
+from drivebay._core.index import normal_model
 from drivebay._core.runs import fileformat, shelf
 from drivebay._core.runs.run import Run
 from drivebay._core.runs.writer import tidy
@@ -42,6 +43,7 @@ class Facts(NamedTuple):
     resource: str
     plugin: str
     model: str
+    """As models are looked up: ``MODEL 2400`` and ``2400`` are one."""
     serial: str
     user: str
     started_at: str
@@ -126,13 +128,13 @@ def _of_run(run: Run, place: tuple[str, str], stamp: shelf.Stamp, settled: bool)
         alias=_storable(_alias(run)),
         resource=_storable(run.resource),
         plugin=_storable(run.plugin.get("name")),
-        model=_storable(identity.get("model")),
+        model=normal_model(_storable(identity.get("model"))),
         serial=_storable(identity.get("serial")),
         user=_storable(run.provenance.get("user")),
         started_at=_storable(run.started_at),
         duration_s=run.duration_s,
         rows=len(run),
-        tags="".join(f"\n{tag}\n" for tag in _tags(run)),
+        tags="".join(f"\n{tag}\n" for tag in run.tags),
         modified_ns=stamp[0],
         changed_ns=stamp[1],
         size=stamp[2],
@@ -199,11 +201,7 @@ def _storable(value: object) -> str:
 
 
 def _alias(run: Run) -> str:
-    return str(run.provenance.get("alias") or "")
-
-
-def _tags(run: Run) -> tuple[str, ...]:
-    return tuple(getattr(run, "tags", ()))
+    return str(run.bench.get("alias") or "")
 
 
 def _text(run: Run) -> str:
@@ -215,11 +213,11 @@ def _pieces(run: Run) -> Iterator[str]:
     yield from (run.id, run.path.name, run.method, _alias(run), run.resource)
     yield " ".join(str(run.plugin.get(key) or "") for key in ("name", "version"))
     yield str(run.provenance.get("user") or "")
-    yield " ".join(_tags(run))
+    yield " ".join(run.tags)
     yield _plain(run.identity)
     yield _plain(run.parameters)
     yield (run.reason or "")[:_MOST_NOTE]
-    for note in getattr(run, "notes", ()):
+    for note in run.notes:
         yield f"{note.by} {note.text[:_MOST_NOTE]}"
 
 

@@ -18,7 +18,6 @@ from typing import Final
 
 from drivebay._core.errors import RunError, StoreError
 from drivebay._core.runs import facts, fileformat, holder, shelf
-from drivebay._core.runs.run import Run
 
 _UNMADE: Final = ("failed", "aborted", "interrupted")  # a run that is done meant to be empty
 _BUILDING: Final = ".building"
@@ -59,17 +58,12 @@ def of_runs(folder: Path, found: list[facts.Facts], before: datetime) -> Iterato
         path = folder.joinpath(each.folder, each.name)
         try:
             run = facts.open_tidied(path, shelf.is_unfinished(path))
-            kept = bool(len(run) or run.values or _is_marked(run))
+            kept = bool(len(run) or run.values or run.marks)
             state, began = run.state, datetime.fromisoformat(run.started_at)
         except (StoreError, ValueError):  # it cannot be read: not for us to judge
             continue
         if state in _UNMADE and not kept and began < before:
             yield Litter(path, "run", f"{state} without a point", path.stat().st_size)
-
-
-def _is_marked(run: Run) -> bool:
-    """Whether somebody put a tag or a note on it."""
-    return bool(getattr(run, "tags", None) or getattr(run, "notes", None))
 
 
 def of_crashes(folder: Path) -> Iterator[Litter]:

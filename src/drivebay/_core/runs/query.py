@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from drivebay._core.errors import RunError, nearest
+from drivebay._core.index import normal_model
 from drivebay._core.runs import fileformat
 
 STATES: Final = ("running", "done", "aborted", "failed", "interrupted", "damaged")
@@ -70,7 +71,7 @@ def query(
         method: the measurement's name.
         alias: the instrument's name in the bench file.
         resource: the instrument's address.
-        model: what the instrument said its model is.
+        model: what the instrument said its model is; ``2400`` is ``MODEL 2400`` too.
         serial: its serial number likewise.
         plugin: name of the driver plugin.
         user: who measured.
@@ -91,7 +92,7 @@ def query(
         "method": method,
         "alias": alias,
         "resource": resource,
-        "model": model,
+        "model": None if model is None else normal_model(model),
         "serial": serial,
         "plugin": plugin,
         "user": user,

@@ -183,7 +183,7 @@ class RunStore:
             method: the measurement's name.
             alias: the instrument's name in the bench file.
             resource: the instrument's address.
-            model: what the instrument said its model is.
+            model: what the instrument said its model is; ``2400`` is ``MODEL 2400`` too.
             serial: its serial number likewise.
             plugin: name of the driver plugin.
             user: who measured.

@@ -1,0 +1,237 @@
+"""``drivebay runs show``: everything about one run on one screen.
+
+Promises: what is cut short says how much there is; a source file of a run, which may be anybody's,
+is written only into the folder that was named, and runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from drivebay.cli.output import emit, heading, json_option, table
+from drivebay.cli.runs.listing import clean, marks, store
+
+if TYPE_CHECKING:
+    from drivebay import Run
+
+_MOST_EVENTS: Final = 12
+_MOST_TEXT: Final = 200
+
+
+@click.command("show")
+@click.argument("name", metavar="[RUN]", default="last")
+@click.option("--transcript", is_flag=True, help="Every message to and from the instrument.")
+@click.option(
+    "--sources",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the driver's files that ran into a new folder.",
+)
+@json_option
+def show_run(name: str, transcript: bool, sources: Path | None, as_json: bool) -> None:
+    """Show one run: how it was made, what happened, and its first and last rows.
+
+    With --json: everything, all points included.
+    """
+    run = store().open(name)
+    if sources is not None:
+        _tell_files(run, _write_sources(run, sources), as_json)
+    elif as_json:
+        emit(_everything(run, transcript))
+    elif transcript:
+        for message in run.messages():
+            click.echo(_line(message))
+    else:
+        show(run)
+
+
+def show(run: Run, rows: int = 12) -> None:
+    """Print a run for a person."""
+    click.echo(heading(clean(f"{run.id}  {run.method}  {run.state}, {len(run)} rows")))
+    if run.reason:
+        click.echo(f"  {clean(run.reason)}")
+    for key, value in _facts(run):
+        click.echo(clean(f"  {key:<18}{value}"))
+    if len(run):
+        click.echo()
+        click.echo(rows_table(run, rows))
+
+
+def _facts(run: Run) -> Iterator[tuple[str, str]]:
+    """Everything but the points, a line each."""
+    yield from _instrument_facts(run)
+    yield from _origin_facts(run)
+    yield from _parameter_facts(run)
+    for key, value in (run.limits or {}).items():
+        yield f"limit {key}", _short(value)
+    for key, value in run.values.items():
+        yield key, _short(value)
+    if run.tags:
+        yield "tags", " ".join(run.tags)
+    for note in run.notes:
+        yield "note", f"{note.text} ({note.by}, {note.at[:16].replace('T', ' ')})"
+    yield from _event_facts(run)
+
+
+def _instrument_facts(run: Run) -> Iterator[tuple[str, str]]:
+    identity = run.identity if isinstance(run.identity, dict) else {}
+    alias = str(run.bench.get("alias") or "")
+    names = (str(identity.get(key) or "") for key in ("manufacturer", "model", "serial"))
+    who = " ".join(filter(None, (alias, *names)))
+    yield "instrument", f"{who} at {run.resource}" if who else run.resource
+    if firmware := identity.get("firmware"):
+        yield "firmware", str(firmware)
+
+
+def _origin_facts(run: Run) -> Iterator[tuple[str, str]]:
+    from drivebay.plotting import engineering
+
+    plugin = run.plugin
+    sha = str(plugin.get("sha256") or "")[:12]
+    files = len(run.sources)
+    code = ", ".join(filter(None, (sha, f"{files} files kept" if files else "")))
+    yield (
+        "plugin",
+        f"{plugin.get('name')} {plugin.get('version')}" + (f" ({code})" if code else ""),
+    )
+    yield "started", f"{_local(run.started_at)} (took {engineering(run.duration_s, 's')})"
+    made = run.provenance
+    by = " on ".join(filter(None, (str(made.get("user") or ""), str(made.get("host") or ""))))
+    if by:
+        program = made.get("program")
+        yield "by", f"{by}, {program}" if program else by
+    yield "file", f"{run.path} ({run.path.stat().st_size:,} bytes)"
+
+
+def _parameter_facts(run: Run) -> Iterator[tuple[str, str]]:
+    from drivebay.driver import STANDARD, fields
+    from drivebay.plotting import engineering
+
+    spec = STANDARD.get(run.method)
+    units = {field.name: field.unit for field in fields(spec)} if spec is not None else {}
+    for key, value in run.parameters.items():
+        unit = units.get(key, "")
+        if unit and isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"  {key}", engineering(float(value), unit)
+        else:
+            yield f"  {key}", _short(value) if value is None else f"{_short(value)} {unit}".strip()
+
+
+def _event_facts(run: Run) -> Iterator[tuple[str, str]]:
+    events = run.events
+    for seconds, kind, data in events[:_MOST_EVENTS]:
+        told = data
+        if isinstance(data, Mapping):  # clocks are for programs, and long
+            told = {key: item for key, item in data.items() if key != "clock" and item is not None}
+        yield f"{seconds:+.3f} s", f"{kind} {_short(told)}" if told not in (None, {}) else kind
+    if len(events) > _MOST_EVENTS:
+        yield "", f"... and {len(events) - _MOST_EVENTS} more events (--json has all)"
+
+
+def _short(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{key}={_short(item)}" for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        text = ", ".join(map(_short, value))
+    else:
+        text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}... ({len(text)} characters)"
+
+
+def _local(moment: str) -> str:
+    """A moment in this machine's time, with its offset."""
+    try:
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return moment
+
+
+def _everything(run: Run, transcript: bool) -> dict[str, Any]:
+    events = [{"time_s": at, "kind": kind, "data": data} for at, kind, data in run.events]
+    found = {
+        **run.to_dict(),
+        "path": str(run.path),
+        **marks(run),
+        "limits": run.limits,
+        "bench": run.bench,
+        "events": events,
+        "sources": sorted(run.sources),
+    }
+    if transcript:
+        found["transcript"] = [
+            {
+                "time_s": message.time_ns / 1e9,
+                "phase": message.phase,
+                "direction": message.direction,
+                "data": message.data.decode("ascii", "backslashreplace"),
+            }
+            for message in run.messages()
+        ]
+    return found
+
+
+def _line(message: Any) -> str:
+    """One message, in the width of a terminal, with what cannot be printed spelt out."""
+    mark = ">" if message.direction == "w" else "<"
+    text = message.data.decode("ascii", "backslashreplace").rstrip("\r\n")
+    text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return f"{message.time_ns / 1e9:+12.6f} {message.phase[:7]:<7} {mark} {text}"
+
+
+def _write_sources(run: Run, folder: Path) -> list[Path]:
+    """Write the files that ran; a folder with something in it is left alone."""
+    if folder.exists() and any(folder.iterdir()):
+        raise click.ClickException(f"{folder} is not empty; name a new folder")
+    sources = run.sources
+    if not sources:
+        raise click.ClickException(f"run {run.id} holds no source files")
+    for name in sources:
+        place = PurePosixPath(name.replace("\\", "/"))
+        if place.is_absolute() or ".." in place.parts or ":" in name or "\0" in name:
+            raise click.ClickException(f"run {run.id} would write {name!r} outside of {folder}")
+    written = []
+    for name, content in sources.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        written.append(path)
+    return written
+
+
+def _tell_files(run: Run, files: list[Path], as_json: bool) -> None:
+    if as_json:
+        emit({"run": run.id, "files": [str(file) for file in files]})
+        return
+    for file in files:
+        click.echo(f"wrote {file}")
+
+
+def rows_table(run: Run, rows: int) -> str:
+    """At most so many rows of a run, evenly spread, the first and the last among them."""
+    from drivebay.plotting import engineering
+
+    columns, units, kinds = run.columns, run.units, run.kinds
+    total = len(run)
+    places = sorted({round(at * (total - 1) / max(1, rows - 1)) for at in range(min(rows, total))})
+    heads = ["row", *columns]
+    body = []
+    for place in places:
+        cells = [str(place)]
+        for name, array in columns.items():
+            value = array[place]
+            if kinds[name] == "float":
+                number = float(value)
+                cells.append("-" if number != number else engineering(number, units[name], 4))
+            elif kinds[name] == "bool":
+                cells.append("yes" if value else "no")
+            else:
+                cells.append(f"{value} {units[name]}".strip())
+        body.append(cells)
+    return table(heads, body, right="r" * len(heads))
