@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from drivebay import AbortedError, Bay, LimitError
+from drivebay import AbortedError, Bay, DriverCrashedError, LimitError
 from drivebay._core.errors import LinkLostError
 from drivebay._core.runs import Recorder, Run, RunStore
 from drivebay._core.runs import recorder as recording
@@ -326,3 +330,83 @@ def test_a_limit_that_ends_a_measurement_is_its_reason(make_bay: Any, bench: Pat
 
     assert run.state == "failed"
     assert "LimitError" in (run.reason or "")
+
+
+SINGLE_FILE = POINTWISE.replace(
+    "import logging", "from drivebay import driver_plugin\nimport logging"
+)
+CLAIM = (
+    "@driver_plugin(name='single', version='1.0', author='Lab', description='d',\n"
+    "               supported_methods=['iv_sweep'], supported_models=['2400'])\n"
+)
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_a_plugin_of_a_single_file_is_kept_like_any_other(
+    server: Keithley2400Server, tmp_path: Path, isolation: Any
+):
+    source = SINGLE_FILE.replace("BODY", "pass").replace("class Driver", f"{CLAIM}class Driver")
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "single.py").write_text(source)
+    with (
+        Bay(plugin_dirs=[folder]) as bay,
+        bay.open(server.resource, isolation=isolation) as smu,
+    ):
+        run = smu.measure("iv_sweep", **(SWEEP | {"points": 2}))
+
+    assert run.sources == {"single.py": source.encode()}
+    assert run.transcript[0].phase == "connect"
+    assert run.provenance["isolation"] == isolation
+
+
+def test_a_driver_that_dies_leaves_the_conversation_and_what_made_it_safe(
+    make_bay: Any, server: Keithley2400Server
+):
+    body = "__import__('os').kill(__import__('os').getpid(), 9) if number == 3 else None"
+    with make_bay(body) as bay, bay.open(server.resource) as smu:
+        with pytest.raises(DriverCrashedError) as caught:
+            smu.measure("iv_sweep", **SWEEP)
+        run = bay.runs.open(caught.value.run_id)
+
+    talk = [message.data for message in run.transcript]
+    assert run.state == "failed"
+    assert talk.count(b":READ?\n") == 3
+    assert b":OUTP OFF\n" in talk[talk.index(b":OUTP ON\n") :]
+    assert event(run, "safe_state")["problems"] == []
+    assert run.verify() == ()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from drivebay import Bay
+with Bay(plugin_dirs=[Path(sys.argv[2])], home=sys.argv[3]) as bay, bay.open(sys.argv[1]) as smu:
+    for chunk in smu.stream("iv_sweep", start_v=0, stop_v=0.7, points=900, compliance_a=0.01):
+        print(len(chunk["current_a"]), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_after_kill_9_each_point_that_was_shown_has_the_conversation_that_gave_it(
+    make_bay: Any, server: Keithley2400Server, tmp_path: Path
+):
+    make_bay("self.sleep(0.005)").close()  # writes the plugin
+    home = tmp_path / "home"
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, server.resource, str(tmp_path / "plugins"), str(home)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        shown = sum(int(program.stdout.readline()) for _ in range(40))
+        program.kill()
+    run = RunStore(home / "runs").open("last")
+
+    talk = run.transcript
+    answered = [after for asked, after in pairwise(talk) if asked.data == b":READ?\n"]
+    assert run.state == "interrupted"
+    assert len(run) >= shown
+    assert [after.direction for after in answered][: len(run)] == ["r"] * len(run)
+    assert run.verify() == ()
