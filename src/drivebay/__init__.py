@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         lease_folder_facts,
     )
     from drivebay._core.manager import (
+        Ability,
         PluginEvent,
         PluginInfo,
         PluginManager,
@@ -134,7 +135,7 @@ _HOMES = {
         "UnsafeError",
     ),
     "index": ("Candidate", "Conflict"),
-    "manager": ("PluginEvent", "PluginInfo", "PluginManager", "PluginStatus", "Watcher"),
+    "manager": ("Ability", "PluginEvent", "PluginInfo", "PluginManager", "PluginStatus", "Watcher"),
     "manifest": ("PluginMetadata",),
     "replay": ("Replay", "replay_run"),
     "runs": (
@@ -163,6 +164,7 @@ _HOMES = {
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Ability",
     "AbortedError",
     "AnswerError",
     "Bay",

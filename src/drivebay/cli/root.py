@@ -26,6 +26,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "sim": "drivebay.cli.simulate:sim",
     "find": "drivebay.cli.find:find",
     "explain": "drivebay.cli.find:explain",
+    "who": "drivebay.cli.who:who",
     "measure": "drivebay.cli.measure:measure",
     "estop": "drivebay.cli.estop:estop",
     "acknowledge": "drivebay.cli.estop:acknowledge",

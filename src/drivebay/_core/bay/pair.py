@@ -1,9 +1,9 @@
 """Two instruments at one device, measured with as if they were one: a gate and a drain.
 
-Promises: one run holds the points of both and the code of both, and names both; the conversation in
-it is the drain's; an output is on only while both are
-watched, and the failure of either, its driver's or its owner's, makes both safe. Each step waits
-for both: the swept channel goes to its level, the delay passes, then both are read.
+Promises: one run holds the points and the code of both and names both (the conversation in it is
+the drain's); an output is on only while both are watched, and the failure of either, its driver's
+or its owner's, makes both safe. Each step waits for both: the swept channel goes to its level, the
+delay passes, then both are read.
 
 Each instrument keeps its own driver, lease, limits and keeper; nothing here knows a command.
 """

@@ -30,7 +30,7 @@ def explain(snapshot: Snapshot, text: str) -> list[Candidate]:
         maker, model = normal_maker(identity.manufacturer), normal_model(identity.model)
     candidates = []
     for place, (record, why) in enumerate(chosen):
-        against = _against(snapshot, record)
+        against = reasons_against(snapshot, record)
         reasons = [why, _maker_reason(record, maker)]
         usable = not against
         score = (100 if usable else 0) - place
@@ -41,7 +41,7 @@ def explain(snapshot: Snapshot, text: str) -> list[Candidate]:
     for record in catalog.records.values():
         if record.key in named or model not in map(normal_model, record.body.models):
             continue
-        against = _against(snapshot, record)
+        against = reasons_against(snapshot, record)
         if not maker_agrees(record, maker):
             makers = ", ".join(record.body.makers)
             against = (*against, f"its maker is {makers}, the instrument's is {maker}")
@@ -63,7 +63,8 @@ def _maker_reason(record: Record, maker: str) -> str:
     return f"manufacturer {maker!r} agrees"
 
 
-def _against(snapshot: Snapshot, record: Record) -> tuple[str, ...]:
+def reasons_against(snapshot: Snapshot, record: Record) -> tuple[str, ...]:
+    """Return why a plugin cannot be used now; empty when it can."""
     state = snapshot.states.get(record.key, DISCOVERED)
     found = []
     problem = snapshot.catalog.problem(record)

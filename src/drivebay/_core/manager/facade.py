@@ -57,6 +57,7 @@ from drivebay._core.loader import (
     retire,
     stage_generation,
 )
+from drivebay._core.manager.able import Ability, who
 from drivebay._core.manager.change import Change, Happening, circle_through, first_state, restored
 from drivebay._core.manager.events import Events
 from drivebay._core.manager.explain import explain
@@ -203,6 +204,14 @@ class PluginManager:
             idn: an ``*IDN?`` reply or a model.
         """
         return explain(self._snapshot, idn)
+
+    def who(self, method: str, **wanted: Any) -> list[Ability]:
+        """Say which models can do a method, and why the others cannot; nothing is imported.
+
+        What is wanted is told as ``voltage_v=40``, ``current_a="1 mA"``, ``voltage_v=(-40, 40)``,
+        ``current_resolution_a="100 nA"``, ``technique="ac"``.
+        """
+        return who(self._snapshot, method, wanted)
 
     # -- discovery ---------------------------------------------------------------------------
 

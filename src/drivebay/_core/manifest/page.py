@@ -170,7 +170,7 @@ Quantities of `ranges` and of `dialect` levels, in the unit of their suffix: {qu
 A region of `regions` gives the largest magnitudes of `voltage_v` and `current_a` that hold
 together; the model works in any one of its regions. `resolution` gives, for a quantity, the
 smallest step that the model tells apart in its best range; no parameter is held against it,
-questions about what can measure something are.
+questions about who can measure something are (`drivebay who iv_sweep --current-resolution 100nA`).
 
 A `config_schema` and the `parameters` of a method are JSON Schema 2020-12 with these keywords:
 {keywords}. Any other is ignored with a warning, and one that begins with `x-` without. `$ref` takes

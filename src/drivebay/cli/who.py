@@ -1,0 +1,88 @@
+"""``drivebay who METHOD``: which instruments could measure this, and why not the others.
+
+Answered from the manifests: nothing is imported, opened or asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from drivebay.cli.failures import NOT_FOUND, OK
+from drivebay.cli.output import emit, json_option, table
+
+if TYPE_CHECKING:
+    from drivebay import Ability
+
+_ASKED: Final = {
+    "voltage": ("v", "40V or -40V..40V"),
+    "current": ("a", "10mA"),
+    "power": ("w", "20W"),
+    "resistance": ("ohm", "1Mohm"),
+    "frequency": ("hz", "20Hz..1MHz"),
+    "ac-level": ("v", "50mV"),
+}
+"""Quantities that are asked for by an option: the suffix of the parameter, and an example."""
+
+_RESOLVED: Final = ("voltage", "current", "resistance")
+
+
+def _options(command: Any) -> Any:
+    for name in reversed(_RESOLVED):
+        suffix, _ = _ASKED[name]
+        text = f"Steps of the {name} that must still be told apart."
+        declared = (f"--{name}-resolution", f"{name}_resolution_{suffix}")
+        command = click.option(*declared, metavar="STEP", help=text)(command)
+    for name, (suffix, example) in reversed(_ASKED.items()):
+        text = f"The {name.replace('-', ' ')} it must reach, or from where to where: {example}."
+        declared = (f"--{name}", f"{name.replace('-', '_')}_{suffix}")
+        command = click.option(*declared, metavar="VALUE", help=text)(command)
+    return command
+
+
+@click.command()
+@click.argument("method")
+@_options
+@click.option("--technique", metavar="NAME", help="How to measure a capacitance: ac, quasi_static.")
+@json_option
+def who(method: str, as_json: bool, **asked: str | None) -> int:
+    """Say which models can measure METHOD, and why the others cannot.
+
+    From the manifests of all plugins, with the ranges and resolutions they declare for each model:
+    `drivebay who iv_sweep --voltage 40V --current-resolution 100nA`. No plugin is imported and no
+    instrument is asked. The exit code is 3 when nobody can. With --json: a list of objects with
+    plugin, model, able, reasons and why_not.
+    """
+    from drivebay import PluginManager
+
+    wanted = {name: text for name, text in asked.items() if text is not None}
+    manager = PluginManager()
+    manager.discover_plugins()
+    found = manager.who(method, **wanted)
+    able = [each for each in found if each.able]
+    if as_json:
+        emit([each._asdict() for each in found])
+    else:
+        _show(method, found, able)
+    return OK if able else NOT_FOUND
+
+
+def _show(method: str, found: list[Ability], able: list[Ability]) -> None:
+    if able:
+        rows = [[each.plugin, each.model or None, "; ".join(each.reasons) or None] for each in able]
+        click.echo(table(["plugin", "model", "because it declares"], rows))
+    else:
+        click.echo(f"no model of any plugin is declared to do {method} so")
+    claimed = [each for each in found if not each.able and each.model]
+    if claimed:
+        click.echo("\nnot these:")
+    for each in claimed:
+        click.echo(f"  {each.plugin} {each.model}: {'; '.join(each.why_not)}")
+    silent = [each.plugin for each in found if not each.able and not each.model]
+    if silent:
+        shown = ", ".join(silent[:8]) + (", ..." if len(silent) > 8 else "")
+        click.echo(f"\n{len(silent)} more do not claim {method}: {shown}")
+
+
+__all__ = ["who"]

@@ -1,0 +1,37 @@
+"""``drivebay who``: the models that can, the reasons of those that cannot, the exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from drivebay.cli import failures
+
+
+def test_the_models_that_reach_it_are_told_with_what_they_declare(drivebay, home):
+    done = drivebay("who", "iv_sweep", "--voltage", "100V", "--current-resolution", "1nA")
+
+    assert done.code == failures.OK
+    assert "2400" in done.out
+    assert "voltage_v -210 to 210 V" in done.out
+    assert "keithley_2400 2401: voltage_v -21 to 21 V, which does not reach 100 V" in done.out
+
+
+def test_the_same_as_json(drivebay, home):
+    done = drivebay("who", "iv_sweep", "--voltage", "-40V..40V", "--json")
+
+    able = {each["model"] for each in done.json if each["able"] and "2400" in each["plugin"]}
+    assert "2410" in able
+    assert "2401" not in able
+    assert all(each["why_not"] for each in done.json if not each["able"])
+
+
+def test_nobody_is_an_answer_with_its_own_exit_code(drivebay, home):
+    done = drivebay("who", "iv_sweep", "--voltage", "1MV")
+
+    assert done.code == failures.NOT_FOUND
+    assert "no model of any plugin" in done.out
+
+
+@pytest.mark.parametrize("words", [["--voltage", "1 A"], ["--technique", "guess"]])
+def test_a_question_that_makes_no_sense_is_a_usage_error(drivebay, home, words):
+    assert drivebay("who", "iv_sweep", *words).code == failures.USAGE
