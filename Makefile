@@ -6,7 +6,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PYTEST_ARGS ?=
 
-.PHONY: demo test check lint types contracts docs docs-reference soak clean
+.PHONY: demo test check lint types contracts docs docs-reference docs-images soak clean
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -94,6 +94,9 @@ reliability: $(VENV)/.dev  ## Run the crash laboratory; writes docs/reference/re
 
 docs-reference: $(VENV)/.dev  ## Write the generated pages of docs/reference anew
 	$(PYTHON) docs/generate.py
+
+docs-images: $(VENV)/.dev  ## Draw the pictures of the documentation anew
+	$(PYTHON) docs/pictures.py
 
 docs: $(VENV)/.docs  ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict

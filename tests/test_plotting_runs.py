@@ -123,7 +123,7 @@ def test_what_is_watched_is_drawn_against_time_each_quantity_in_its_panel():
     run = sweep(method="iv_monitor")
     first, second = plot_run(run).axes
 
-    assert second.get_xlabel() == "Time (ms)"
+    assert second.get_xlabel() == "Time (s)"
     assert (first.get_ylabel(), second.get_ylabel()) == ("Current (mA)", "Voltage (V)")
 
 
@@ -131,7 +131,7 @@ def test_a_run_whose_level_stands_still_is_drawn_against_time():
     run = sweep(method="own")
     run.columns["voltage_v"] = 1 + 1e-7 * run.columns["time_s"]
 
-    assert plot_run(run).axes[-1].get_xlabel() == "Time (ms)"
+    assert plot_run(run).axes[-1].get_xlabel() == "Time (s)"
 
 
 def test_a_value_that_hardly_changes_is_shown_by_how_far_it_is_from_its_median():

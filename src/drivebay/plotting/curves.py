@@ -263,7 +263,8 @@ def axis_of(name: str, unit: str, values: Array, *, steady: bool = True) -> Axis
     if steady and _ROUNDING * top < span < _SAME * top:
         offset = float(f"{np.median(finite):.4g}")
         return Axis(words(name, unit), sign_of(unit), exponent_of(span, unit), offset)
-    return Axis(words(name, unit), sign_of(unit), exponent_of(top, unit))
+    # 0.9 V is an axis in V, not one up to 900 mV.
+    return Axis(words(name, unit), sign_of(unit), exponent_of(2 * top, unit))
 
 
 def largest(values: Array) -> float:

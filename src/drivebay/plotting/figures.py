@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_run", "plot_runs"]
 
 _INK, _GREY, _FAINT, _ZERO = "#22292f", "#5f6b76", "#e3e7eb", "#b8c1c9"
-_UP, _DOWN, _FITTED = "#0072B2", "#D55E00", "#009E73"
+_UP, _DOWN = "#0072B2", "#D55E00"
 _SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#22292f")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _BACK = (0, (4, 1.6))  # the dash of the way down
@@ -51,6 +51,7 @@ _CAPTION_IN, _LINE_IN, _MARGIN_IN = 0.46, 0.135, 0.12
 _SMALL_PER_IN = 17.2  # characters of the small line that fit an inch
 _MARKED_POINTS = 120  # with more points than this the line alone is clearer
 _MARKS_A_CURVE = 10
+_ARROW = 0.05  # of the width of the panel
 _MOST_NAMED = 12  # entries of a legend beside the curves
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -325,7 +326,11 @@ def _draw_panel(
     magnitude: bool = False,
 ) -> None:
     for entry in series:
+        before = len(panel.lines)
         _draw_series(panel, entry, x_axis, y_axis, len(series) > 1, magnitude)
+        if fit is not None:  # points and a curve, as measured and calculated are told apart
+            for line in (each for each in panel.lines[before:] if each.get_linestyle() != "None"):
+                line.set(linestyle="none", marker="o", markersize=3.2)
     if fit is not None:
         _draw_fit(panel, series, x_axis, y_axis, fit, magnitude)
     panel.set_xlabel(x_axis.label)
@@ -359,7 +364,7 @@ def _draw_series(
         named.add(name)
         if two_ways and not magnitude and len(kept) > 2:
             colour = entry.back_colour if back else entry.colour
-            _arrow(panel, across[piece][kept], up[piece][kept], colour, 0.3 if back else 0.6)
+            _arrow(panel, across[piece][kept], up[piece][kept], colour, 0.22 if back else 0.65)
     if curve.limited is not None and curve.limited.any():
         kept = thinned(across[curve.limited], up[curve.limited])
         panel.plot(
@@ -407,10 +412,11 @@ def _arrow(panel: Axes, x: Array, y: Array, colour: str, part: float) -> None:
     steps = np.hypot(np.diff(x) / np.ptp(x), np.diff(y) / (np.ptp(y) or 1.0))
     length = np.cumsum(steps)
     at = min(int(np.searchsorted(length, part * length[-1])), len(x) - 2)
-    # A head without a shaft, at the middle of a step, turned as the step is on the screen.
+    # Longer than the head, which would lie the other way round on a shorter shaft.
+    to = min(int(np.searchsorted(length, length[at] + _ARROW)) + 1, len(x) - 1)
     panel.annotate(
         "",
-        xy=((x[at] + x[at + 1]) / 2, (y[at] + y[at + 1]) / 2),
+        xy=(x[to], y[to]),
         xytext=(x[at], y[at]),
         arrowprops={
             "arrowstyle": "-|>,head_width=0.28,head_length=0.55",
@@ -444,11 +450,10 @@ def _draw_fit(
     panel.plot(
         x_axis.shown(dense),
         y_axis.shown(abs(fitted) if magnitude else fitted),
-        color=_FITTED,
+        color=_INK,
         linewidth=1.1,
-        linestyle=(0, (6, 1.4, 1.2, 1.4)),
         label="fit",
-        zorder=4.5,
+        zorder=2.2,
     )
     if not magnitude:
         panel.set_ylim(limits)
@@ -487,9 +492,8 @@ def _log_scale(panel: Axes, values: Sequence[Array]) -> None:
     if not sizes.size:
         return
     panel.set_yscale("log", nonpositive="mask")
-    low = log_floor(sizes)
-    if sizes.min() < low:
-        panel.set_ylim(bottom=low / 2)
+    # By the points alone: a fit goes to zero, and noise about zero to any depth.
+    panel.set_ylim(log_floor(sizes) / 2, 2 * float(sizes.max()))
     panel.yaxis.set_major_locator(LogLocator(numticks=12))
     panel.yaxis.set_minor_locator(LogLocator(subs="auto", numticks=99))
     panel.yaxis.set_minor_formatter(NullFormatter())
