@@ -364,7 +364,7 @@ def _draw_series(
         named.add(name)
         if two_ways and not magnitude and len(kept) > 2:
             colour = entry.back_colour if back else entry.colour
-            _arrow(panel, across[piece][kept], up[piece][kept], colour, 0.22 if back else 0.65)
+            _arrow(panel, across[piece][kept], up[piece][kept], colour, 0.4 if back else 0.74)
     if curve.limited is not None and curve.limited.any():
         kept = thinned(across[curve.limited], up[curve.limited])
         panel.plot(
@@ -419,7 +419,7 @@ def _arrow(panel: Axes, x: Array, y: Array, colour: str, part: float) -> None:
         xy=(x[to], y[to]),
         xytext=(x[at], y[at]),
         arrowprops={
-            "arrowstyle": "-|>,head_width=0.28,head_length=0.55",
+            "arrowstyle": "-|>,head_width=0.22,head_length=0.7",
             "color": colour,
             "linewidth": 0,
             "shrinkA": 0,
