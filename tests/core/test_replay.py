@@ -46,6 +46,45 @@ class Driver(ScpiDriver):
     def voltage(self, p):
 """
 
+SEED_STYLE = """\
+from drivebay import InstrumentDriver
+from drivebay.driver import open_link
+
+
+class Driver(InstrumentDriver):
+    def __init__(self, resource_name, config=None):
+        self.resource_name = resource_name
+
+    def connect(self):
+        self.link = open_link(self.resource_name)
+        return True
+
+    def disconnect(self):
+        return True
+
+    def reset(self):
+        pass
+
+    def get_identity(self):
+        words = self.link.query("*IDN?").split(",")
+        return dict(zip(("manufacturer", "model", "serial", "firmware"), words))
+
+    def get_capabilities(self):
+        return ["voltage"]
+
+    def configure(self, method, params):
+        pass
+
+    def measure(self, method, params):
+        return {"level_v": [float(self.link.query("VOLT?"))], "grade": "A"}
+
+    def abort(self):
+        pass
+
+    def get_status(self):
+        return {}
+"""
+
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Recording:
@@ -209,52 +248,31 @@ except LinkTimeoutError:
 
 
 def test_a_driver_in_the_original_style_is_replayed_through_its_own_connection() -> None:
-    source = """\
-from drivebay import InstrumentDriver
-from drivebay.driver import open_link
-
-
-class Driver(InstrumentDriver):
-    def __init__(self, resource_name, config=None):
-        self.resource_name = resource_name
-
-    def connect(self):
-        self.link = open_link(self.resource_name)
-        return True
-
-    def disconnect(self):
-        return True
-
-    def reset(self):
-        pass
-
-    def get_identity(self):
-        words = self.link.query("*IDN?").split(",")
-        return dict(zip(("manufacturer", "model", "serial", "firmware"), words))
-
-    def get_capabilities(self):
-        return ["voltage"]
-
-    def configure(self, method, params):
-        pass
-
-    def measure(self, method, params):
-        return {"level_v": [float(self.link.query("VOLT?"))]}
-
-    def abort(self):
-        pass
-
-    def get_status(self):
-        return {}
-"""
-    sources = {"driver.py": source.encode(), "plugin.yaml": MANIFEST}
+    sources = {"driver.py": SEED_STYLE.encode(), "plugin.yaml": MANIFEST}
     recording = replace(
-        teller("pass", "> VOLT?", "< 1.0"), sources=sources, sha256=sources_sha256(sources)
+        teller("pass", "> VOLT?", "< 1.0"),
+        sources=sources,
+        sha256=sources_sha256(sources),
+        values={"grade": "A"},
     )
 
     assert replay(recording).identical
     other = replace(recording, messages=[*recording.connected, *told("> VOLT?", "< 2.0")])
     assert [each.column for each in replay(other).points] == ["level_v"]
+
+
+def test_a_result_that_is_no_column_is_compared_as_well() -> None:
+    loose = {"driver.py": SEED_STYLE.encode(), "plugin.yaml": MANIFEST}
+    recording = replace(
+        teller("pass", "> VOLT?", "< 1.0"),
+        sources=loose,
+        sha256=sources_sha256(loose),
+        values={"grade": "A"},
+    )
+
+    assert replay(recording).identical
+    assert replay(replace(recording, values={"grade": "B"})).values == ["grade"]
+    assert replay(replace(recording, values={})).values == ["grade"]
 
 
 def test_an_aborted_run_is_replayed_up_to_its_abort() -> None:

@@ -145,6 +145,19 @@ def test_a_damaged_transcript_is_said_and_not_replayed(run: Run) -> None:
         Run(run.path).replay()
 
 
+@pytest.mark.parametrize(
+    "odd", [{"identity": "nobody"}, {"bench": {"limits": {"voltage_v": "high"}}}]
+)
+def test_a_run_file_that_was_made_up_is_an_error_of_the_store(
+    run: Run, odd: dict[str, object]
+) -> None:
+    made_up = Run(run.path)
+    vars(made_up).update(odd)
+
+    with pytest.raises(StoreError, match="no run of Drivebay"):
+        made_up.replay()
+
+
 def test_a_run_without_a_transcript_says_so(home: Path) -> None:
     writer = RunStore(home / "runs").create(method="iv_sweep", plugin={"name": "keithley_2400"})
     writer.finish("done")

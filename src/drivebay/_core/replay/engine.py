@@ -28,6 +28,7 @@ from drivebay._core.replay.player import Difference, PlayedLink, ReplayClock, fi
 from drivebay._core.replay.points import ColumnDifference, compared, joined
 from drivebay._core.replay.recording import CONNECT, MEASURE, Message, Recording
 from drivebay._core.replay.report import Replay
+from drivebay._core.runs import plain
 from drivebay._core.session import narrowed, ranges_for
 
 if TYPE_CHECKING:
@@ -261,6 +262,15 @@ def _points(recording: Recording, played: _Played) -> list[ColumnDifference]:
     return compared(recording.columns, replayed, ended=ended)
 
 
+def _values(recording: Recording, played: _Played) -> list[str]:
+    """Names of the other results that are not the recorded ones."""
+    if recording.state != "done" or played.error is not None:
+        return []  # they come with the end of a measurement
+    old = {name: plain.to_text(value, name) for name, value in recording.values.items()}
+    new = {name: plain.to_text(value, name) for name, value in played.values.items()}
+    return [name for name in {**old, **new} if old.get(name) != new.get(name)]
+
+
 def _report(
     recording: Recording,
     generation: Generation,
@@ -272,11 +282,6 @@ def _report(
 ) -> Replay:
     metadata = generation.metadata
     link = played.link
-    values = [
-        name
-        for name, value in recording.values.items()
-        if name in played.values and repr(played.values[name]) != repr(value)
-    ]
     return Replay(
         run="",
         plugin={
@@ -287,7 +292,7 @@ def _report(
         },
         traffic=link.difference,
         points=points,
-        values=values,
+        values=_values(recording, played),
         error=played.error,
         same_end=_same_end(recording, played),
         clock_columns=clock_columns,

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from drivebay._core.errors import ForeignCodeError, RunError
+from drivebay._core.errors import ForeignCodeError, RunError, StoreError
 from drivebay._core.replay.code import is_known
 from drivebay._core.replay.engine import DEADLINE_S, replay
 from drivebay._core.replay.recording import Message, Recording
@@ -26,13 +26,22 @@ def recording_of(run: Run) -> Recording:
 
     Raises:
         RunError: the run holds no transcript, as one of an older version.
-        StoreError: a part of it is damaged; the message names it.
+        StoreError: a part of it is damaged, or is not what a run holds; the message names it.
     """
+    try:
+        return _recording_of(run)
+    except (TypeError, ValueError, AttributeError) as exc:
+        # Whole, by its checksums, and yet written by something else than Drivebay.
+        raise StoreError(f"{run.path} holds what no run of Drivebay does: {exc}") from exc
+
+
+def _recording_of(run: Run) -> Recording:
     messages = [Message(m.time_ns, m.phase, m.direction, m.data) for m in run.messages()]
     if not messages:
         raise RunError(f"run {run.id} holds no transcript, so there is nothing to replay it with")
     plugin = str(run.plugin.get("name", ""))
     sources = run.all_sources
+    limits = run.limits or {}
     path = PurePath(str(run.provenance.get("plugin_path", "")))
     return Recording(
         plugin=plugin,
@@ -40,11 +49,11 @@ def recording_of(run: Run) -> Recording:
         sha256=str(run.plugin.get("sha256", "")),
         messages=messages,
         method=run.method,
-        parameters=run.parameters,
-        resource=run.resource,
-        identity=run.identity if isinstance(run.identity, dict) else {},
+        parameters=dict(run.parameters),
+        resource=str(run.resource),
+        identity={str(k): str(v) for k, v in dict(run.identity or {}).items()},
         idn=str(run.provenance.get("idn", "")),
-        limits=run.limits,
+        limits={str(name): (float(low), float(high)) for name, (low, high) in limits.items()},
         config=run.provenance.get("config"),
         columns=run.columns,
         values=run.values,
