@@ -133,20 +133,22 @@ def catalogue(work: Path, quick: bool) -> list[Row]:
         "open the last": lambda: store.open("last"),
     }
     timed = {name: _timed(case) for name, case in cases.items()}
-    timed["last 20 after a run"] = _after_a_run(store)
     timed["every file"] = _timed(lambda: _stat_all(folder))
-    figures = compare(timed, turns=3 if quick else 15)
-    worst = max((name for name in timed if name != "every file"), key=figures.median_s)
-    each = ", ".join(f"{name} {seconds(figures.median_s(name))}" for name in timed)
+    turns = 3 if quick else 15
+    figures = compare(timed, turns)
+    after = compare({"a list": _after_a_run(store)}, turns).median_s("a list")
+    worst = max(cases, key=figures.median_s)
+    each = ", ".join(f"{name} {seconds(figures.median_s(name))}" for name in cases)
     size = (folder / shelf.CATALOGUE).stat().st_size
     return [
         Row(
-            f"a folder of {count:,} runs: list, search, open one ({each})",
+            f"a folder of {count:,} runs: list, search, open one ({each}; last 20 after another"
+            f" run {seconds(after)})",
             seconds(figures.median_s(worst)),
             f"name and stamp of every file {seconds(figures.median_s('every file'))}",
             f"the slowest, {worst}, takes {figures.ratio(worst, 'every file'):.2g}x of that",
             f"<= {seconds(MUST_S)} each",
-            figures.median_s(worst) <= MUST_S,
+            max(figures.median_s(worst), after) <= MUST_S,
             SCRIPT,
         ),
         Row(

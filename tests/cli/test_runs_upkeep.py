@@ -64,6 +64,25 @@ def test_a_file_that_cannot_be_opened_is_damaged_and_the_others_are_checked(driv
     assert done.json[1]["run"] == good
 
 
+@pytest.mark.parametrize("table", ["marks", "events", "sources"])
+def test_damage_in_one_part_of_a_run_is_told_and_hides_no_other(drivebay, store, table):
+    name = made(store)
+    run = store.open(name)
+    run.tag("wafer7")
+    with sqlite3.connect(run.path) as database:
+        database.execute(f"DROP TABLE {table}")
+    database.close()
+
+    shown = drivebay("runs", "show", name)
+
+    assert shown.code == failures.OK
+    assert table in shown.out
+    assert "row  voltage_v" in shown.out
+    assert name in drivebay("runs", "list").out
+    assert [each["rows"] for each in drivebay("runs", "list", "--json").json] == [3]
+    assert drivebay("runs", "verify", name).code == failures.FAILED
+
+
 def test_verify_takes_runs_or_all(drivebay, store):
     name = made(store)
 

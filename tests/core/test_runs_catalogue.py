@@ -126,6 +126,29 @@ def test_a_damaged_file_is_listed_with_its_reason_and_hides_no_other(store: RunS
     assert ids(store.search(state="done")) == [good[2].id, good[0].id]
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "UPDATE marks SET crc32 = 1",
+        "UPDATE chunks SET crc32 = 1",
+        "UPDATE sources SET crc32 = 1",
+        "DROP TABLE marks",
+    ],
+)
+def test_damage_that_hides_no_points_hides_no_run_from_a_list(store: RunStore, settle, harm: str):
+    run = ended(store, sources={"keithley_2400": {"driver.py": b"x = 1"}})
+    run.tag("wafer7")
+    with sqlite3.connect(run.path) as database:
+        database.execute(harm)
+    database.close()
+    settle()
+
+    for _ in range(2):
+        assert [(each.id, each.state) for each in store.list()] == [(run.id, "done")]
+        settle()
+    assert run.verify() != ()
+
+
 def test_a_head_that_makes_no_sense_is_a_damaged_run(store: RunStore):
     run, other = ended(store), ended(store)
     with sqlite3.connect(run.path) as database:

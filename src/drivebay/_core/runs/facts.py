@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from drivebay._core.errors import DrivebayError, StoreError
 from drivebay._core.index import normal_model
-from drivebay._core.runs import fileformat, shelf
+from drivebay._core.runs import fileformat, marks, shelf
 from drivebay._core.runs.run import Run
 from drivebay._core.runs.writer import tidy
 
@@ -73,7 +73,9 @@ def read(
     unfinished = shelf.is_unfinished(path)
     try:
         run = open_tidied(path, unfinished)
-        return _of_run(run, place, stamp, believed and not unfinished), _text(run)
+        said = _marks(run)
+        text = _storable("\n".join(_pieces(run, said))[:_MOST_TEXT]).casefold()
+        return _of_run(run, said, place, stamp, believed and not unfinished), text
     except (DrivebayError, *_STRANGE) as exc:
         if not _is_ours(path):
             return _of_unread(path, FOREIGN, place, stamp, believed), ""
@@ -110,13 +112,15 @@ def look(path: Path, unfinished: bool) -> Run:
 
 def agree(facts: Facts, run: Run) -> bool:
     """Whether facts of an unchanged file are still what the file says."""
-    if facts.state == "damaged":
-        return run.state == "damaged"
+    if facts.state == "damaged":  # or something in it that a list does not show is
+        return True
     said = (run.id, run.method, run.resource, run.started_at)
     return (facts.id, facts.method, facts.resource, facts.started_at) == tuple(map(_storable, said))
 
 
-def _of_run(run: Run, place: tuple[str, str], stamp: shelf.Stamp, settled: bool) -> Facts:
+def _of_run(
+    run: Run, said: Sequence[marks.Mark], place: tuple[str, str], stamp: shelf.Stamp, settled: bool
+) -> Facts:
     identity = run.identity if isinstance(run.identity, Mapping) else {}
     return Facts(
         order=run.id if shelf.ID.fullmatch(run.id) else _order(run.started_at),
@@ -134,7 +138,7 @@ def _of_run(run: Run, place: tuple[str, str], stamp: shelf.Stamp, settled: bool)
         started_at=_storable(run.started_at),
         duration_s=run.duration_s,
         rows=len(run),
-        tags="".join(f"\n{tag}\n" for tag in run.tags),
+        tags="".join(f"\n{tag}\n" for tag in marks.tags_of(said)),
         modified_ns=stamp[0],
         changed_ns=stamp[1],
         size=stamp[2],
@@ -200,24 +204,28 @@ def _storable(value: object) -> str:
     return str(value or "").encode("utf-8", "replace").decode("utf-8")
 
 
+def _marks(run: Run) -> Sequence[marks.Mark]:
+    """What people said of it, read once; damage there hides no points, and ``verify`` names it."""
+    try:
+        return run.marks
+    except StoreError:
+        return ()
+
+
 def _alias(run: Run) -> str:
     return str(run.bench.get("alias") or "")
 
 
-def _text(run: Run) -> str:
-    return _storable("\n".join(_pieces(run))[:_MOST_TEXT]).casefold()
-
-
-def _pieces(run: Run) -> Iterator[str]:
+def _pieces(run: Run, said: Sequence[marks.Mark]) -> Iterator[str]:
     """Everything a person may remember of a run, what identifies it best first."""
     yield from (run.id, run.path.name, run.method, _alias(run), run.resource)
     yield " ".join(str(run.plugin.get(key) or "") for key in ("name", "version"))
     yield str(run.provenance.get("user") or "")
-    yield " ".join(run.tags)
+    yield " ".join(marks.tags_of(said))
     yield _plain(run.identity)
     yield _plain(run.parameters)
     yield (run.reason or "")[:_MOST_NOTE]
-    for note in run.notes:
+    for note in marks.notes_of(said):
         yield f"{note.by} {note.text[:_MOST_NOTE]}"
 
 

@@ -321,23 +321,23 @@ class RunStore:
 
     def _find(self, wanted: Query, limit: int | None) -> builtins.list[Run]:
         with fileformat.store_errors(self.folder, "list"):
-            runs = self._opened(self._catalogue.find(wanted, limit))
-            if runs is None:  # a damage that SQLite cannot see
+            found = self._catalogue.find(wanted, limit)
+            runs, agreed = self._opened(found)
+            if not agreed:  # a damage that SQLite cannot see
                 self._catalogue.rebuild()
-                runs = self._opened(self._catalogue.find(wanted, limit))
-        return runs or []
+                runs, _ = self._opened(self._catalogue.find(wanted, limit))
+        return runs
 
-    def _opened(self, found: Sequence[facts.Facts]) -> builtins.list[Run] | None:
-        """Open what the catalogue named; None if it says of an unchanged file what is not so."""
-        runs = []
+    def _opened(self, found: Sequence[facts.Facts]) -> tuple[builtins.list[Run], bool]:
+        """Open what the catalogue named, and say whether it is so of every unchanged file."""
+        runs, agreed = [], True
         for each in found:
             path = self.folder.joinpath(each.folder, each.name)
             run = facts.look(path, shelf.is_unfinished(path))
-            if each.settled and not facts.agree(each, run) and path.exists():
-                return None
-            if path.exists():  # removed meanwhile
+            if path.exists():  # or it was removed meanwhile
                 runs.append(run)
-        return runs
+                agreed = agreed and (not each.settled or facts.agree(each, run))
+        return runs, agreed
 
     def _path_of(self, name: str | Path) -> Path:
         path = Path(name)

@@ -79,11 +79,16 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def marks(run: Run) -> dict[str, Any]:
-    """What people said of a run."""
+    """What people said of a run; damage there is told and hides nothing else."""
+    from drivebay import StoreError
+
     if run.state == "damaged":
         return {"tags": [], "notes": []}
-    notes = [{"at": note.at, "by": note.by, "text": note.text} for note in run.notes]
-    return {"tags": list(run.tags), "notes": notes}
+    try:
+        notes = [{"at": note.at, "by": note.by, "text": note.text} for note in run.notes]
+        return {"tags": list(run.tags), "notes": notes}
+    except StoreError as exc:
+        return {"tags": [], "notes": [], "problem": str(exc)}
 
 
 def runs_table(found: list[Run]) -> str:
@@ -101,11 +106,19 @@ def runs_table(found: list[Run]) -> str:
             clean(str(run.plugin.get("name") or "")) or None,
             None if damaged else engineering(run.duration_s, "s"),
             clean(run.started_at[:19].replace("T", " ")) or None,
-            clean((run.reason or "")[:60] if damaged else " ".join(run.tags)),
+            clean(_remark(run)),
         )
 
     heads = ["run", "state", "method", "rows", "instrument", "plugin", "took", "started (UTC)"]
     return table([*heads, "tags"], map(line, found), right="   r  r")
+
+
+def _remark(run: Run) -> str:
+    """Tags, or what is wrong with the file."""
+    if run.state == "damaged":
+        return (run.reason or "")[:60]
+    said = marks(run)
+    return said["problem"][-60:] if "problem" in said else " ".join(said["tags"])
 
 
 def instrument_of(run: Run) -> str | None:

@@ -63,19 +63,36 @@ def show(run: Run, rows: int = 12) -> None:
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
-    """Everything but the points, a line each."""
-    yield from _instrument_facts(run)
-    yield from _origin_facts(run)
-    yield from _parameter_facts(run)
+    """Everything but the points, a line each; what is damaged says so and hides nothing else."""
+    from drivebay import StoreError
+
+    sections = (
+        _instrument_facts,
+        _origin_facts,
+        _parameter_facts,
+        _result_facts,
+        _mark_facts,
+        _event_facts,
+    )
+    for section in sections:
+        try:
+            yield from section(run)
+        except StoreError as exc:
+            yield "damaged", str(exc)
+
+
+def _result_facts(run: Run) -> Iterator[tuple[str, str]]:
     for key, value in (run.limits or {}).items():
         yield f"limit {key}", _short(value)
     for key, value in run.values.items():
         yield key, _short(value)
+
+
+def _mark_facts(run: Run) -> Iterator[tuple[str, str]]:
     if run.tags:
         yield "tags", " ".join(run.tags)
     for note in run.notes:
         yield "note", f"{note.text} ({note.by}, {note.at[:16].replace('T', ' ')})"
-    yield from _event_facts(run)
 
 
 def _instrument_facts(run: Run) -> Iterator[tuple[str, str]]:
