@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import date
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 from drivebay._core.errors import RunError
 
@@ -56,17 +56,28 @@ def strict(value: Any) -> Any:
     return value
 
 
+_AS_IT_IS: Final = frozenset({bool, int, str, type(None), Plain})
+
+
 def _plain(value: Any, where: str) -> Any:
+    kind = type(value)
+    if kind in _AS_IT_IS:  # nearly everything: a run's head is made before its first point
+        return value
+    if kind is dict:
+        return {
+            key if type(key) is str and key[:1] != "$" else _key(key): (
+                item if type(item) in _AS_IT_IS else _plain(item, f"{where}/{key}")
+            )
+            for key, item in value.items()
+        }
     if isinstance(value, Enum):
         return _plain(value.value, where)
-    if value is None or isinstance(value, bool | int | str):
-        return value if type(value) in {bool, int, str, type(None)} else _exact(value)
+    if isinstance(value, int | str):
+        return _exact(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
-    if type(value) is Plain:
-        return value
     if isinstance(value, Mapping):
-        return {_key(key): _plain(item, f"{where}/{key}") for key, item in value.items()}
+        return _plain(dict(value), where)
     if isinstance(value, list | tuple):
         return [_plain(item, f"{where}/{at}") for at, item in enumerate(value)]
     return _special(value, where)
