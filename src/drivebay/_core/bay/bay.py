@@ -160,6 +160,7 @@ class Bay:
             except DrivebayError as exc:
                 problems.append(exc)
         self.plugins.shutdown()
+        self.runs.settle()
         if len(problems) == 1:
             raise problems[0]
         if problems:

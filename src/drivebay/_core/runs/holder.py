@@ -41,6 +41,10 @@ else:
 
 _guard = threading.RLock()  # re-entrant: a collected Holder releases in whatever frame it dies
 _held: set[tuple[int, str]] = set()  # (process, lock file); the process, because a fork copies us
+_ending: dict[tuple[int, str], threading.Event] = {}  # those whose run has its end already
+
+_SETTLE_S = 3.0
+"""Longest wait for a run to become one file; its writer gives up before that."""
 
 
 class Holder:
@@ -52,6 +56,11 @@ class Holder:
         self._key = (os.getpid(), str(path))
         _held.add(self._key)
 
+    def ending(self) -> None:
+        """Say that the run has its end and is only being folded: :func:`settle` waits for that."""
+        with _guard:
+            _ending[self._key] = threading.Event()
+
     def release(self) -> None:
         """Give the run up and remove the lock file; a second call does nothing."""
         with _guard:
@@ -62,6 +71,9 @@ class Holder:
                 self._path.unlink()
             os.close(self._descriptor)
             _held.discard(self._key)
+            settled = _ending.pop(self._key, None)
+            if settled is not None:
+                settled.set()
 
     __del__ = release
 
@@ -86,6 +98,26 @@ def hold(path: Path, *, new: bool = False) -> Holder | None:
             os.close(descriptor)
             return None
         return Holder(path, descriptor)
+
+
+def settle(path: Path | None = None) -> None:
+    """Wait until a run that this process has ended is one file; at once for any other.
+
+    Args:
+        path: the lock file; None waits for all runs of this process that have ended.
+    """
+    process = os.getpid()
+    with _guard:
+        if not _ending:
+            return
+        wanted = None if path is None else str(path.resolve())
+        waits = [
+            settled
+            for (pid, name), settled in _ending.items()
+            if pid == process and wanted in {None, name}
+        ]
+    for settled in waits:
+        settled.wait(_SETTLE_S)
 
 
 def is_held(path: Path) -> bool:

@@ -48,6 +48,11 @@ _GATHER_S: Final = 0.02
 a thousand chunks a second keeps the disk no busier than one that gives fifty."""
 
 
+_PACK_EVERY_S: Final = 0.004
+_PACK_BYTES: Final = 16_384
+"""How often it is looked, while a step waits, whether there is so much traffic to pack: to do that
+between the chunks and not at the end keeps the end of a short sweep short."""
+
 _LISTEN_S: Final = 0.25
 """Longest time between two looks at the traffic. The keeper holds 20,000 messages, so those of an
 instrument that answers 80,000 times a second would be had."""
@@ -92,12 +97,15 @@ class Recorder:
         self._failed = failed
         self._traffic = traffic
         self._connected = connected
+        self._said: list[tuple[int, str, bytes]] = []  # not packed yet
+        self._packed: list[Block] = []  # not stored yet
         self._noted: deque[Event] = deque()  # its append and popleft are atomic
         self._events = 0
         self._events_left_out = 0
         self._work: queue.SimpleQueue[tuple[PreparedChunk, Any] | _End] = queue.SimpleQueue()
         self._room = threading.Semaphore(_MOST_WAITING)
         self._ending = threading.Event()
+        self._ended = threading.Event()  # all is on the disk, or never will be
         self._open = threading.Event()  # the draft is a run, or will never be one
         self._writer: RunWriter | None = None
         self._run: Run | None = None
@@ -156,7 +164,7 @@ class Recorder:
             state, reason = "failed", f"{type(exc).__name__}: {exc}"
         self._work.put(_End(state, reason, values))
         self._ending.set()
-        self._thread.join()
+        self._ended.wait()
         if problem is not None or self._error is not None:
             raise self._error or problem  # type: ignore[misc]  # one of them is none
         return self.run
@@ -184,6 +192,11 @@ class Recorder:
                 self._failed(exc)
             self._ending.wait()
             self._end_as_failed(exc)
+        finally:
+            # All is on the disk, and whoever waits for the run has it; the rest is tidying.
+            self._ended.set()
+            if self._writer is not None:
+                self._writer.fold()
 
     def _keep_all(self, writer: RunWriter) -> None:
         earliest_s = time.monotonic() + _GATHER_S
@@ -197,7 +210,7 @@ class Recorder:
             if end is None:
                 writer.keep(prepared, beside)
             else:
-                self._run = writer.finish(end.state, end.reason, end.values, prepared, beside)
+                self._run = writer.end(end.state, end.reason, end.values, prepared, beside)
             for _, chunk in batch:
                 self._kept(chunk)
             if batch:
@@ -210,7 +223,7 @@ class Recorder:
             item = self._work.get(timeout=_LISTEN_S)
         except queue.Empty:
             return batch, None
-        self._ending.wait(max(0.0, earliest_s - time.monotonic()))
+        self._pass_time(earliest_s)
         while not isinstance(item, _End):
             batch.append(item)
             if self._work.empty():  # nobody else takes from it
@@ -218,9 +231,20 @@ class Recorder:
             item = self._work.get()
         return batch, item
 
+    def _pass_time(self, until_s: float) -> None:
+        """Wait for the next step, or the end; what was said meanwhile is packed already then."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            if self._ending.wait(min(left_s, _PACK_EVERY_S)):
+                return
+            self._listen()
+            if sum(len(data) for _, _, data in self._said) >= _PACK_BYTES:
+                self._pack_said()
+
     def _beside(self, *, last: bool) -> Beside:
         """What was said and what happened since this was last asked."""
-        packed = self._heard()
+        self._listen()
+        self._pack_said()
+        packed, self._packed = self._packed, []
         if last and self._events_left_out:
             left_out = {"events_left_out": self._events_left_out}
             text = plain.to_text(left_out, "events")
@@ -228,26 +252,31 @@ class Recorder:
         noted = [self._noted.popleft() for _ in range(len(self._noted))]
         return Beside(packed, noted)
 
-    def _heard(self) -> list[Block]:
-        connected, self._connected = self._connected, ()
-        packed = self._packed("connect", connected)
+    def _listen(self) -> None:
+        """Take what was said since this was last asked."""
         if self._traffic is None:
-            return packed
+            return
         try:
             heard, missed = self._traffic()
         except DrivebayError as exc:
             # Its keeper is gone, and so is what it heard; the measurement hears of that by itself.
             self._traffic = None
             self.note("incomplete", {"transcript": f"{type(exc).__name__}: {exc}"})
-            return packed
+            return
         if missed:
             self.note("incomplete", {"messages_left_out": missed})
         began_ns = self._draft.shape.started_ns
-        return packed + self._packed("measure", [each for each in heard if each[0] >= began_ns])
+        self._said += [each for each in heard if each[0] >= began_ns]
 
-    def _packed(self, phase: Phase, heard: Heard) -> list[Block]:
+    def _pack_said(self) -> None:
+        connected, self._connected = self._connected, ()
+        said, self._said = self._said, []
         began_ns = self._draft.shape.started_ns
-        return blocks(phase, [(at_ns - began_ns, way, data) for at_ns, way, data in heard])
+        phases: tuple[tuple[Phase, Heard], ...] = (("connect", connected), ("measure", said))
+        for phase, heard in phases:
+            self._packed += blocks(
+                phase, [(at_ns - began_ns, way, data) for at_ns, way, data in heard]
+            )
 
     def _end_as_failed(self, error: BaseException) -> None:
         """Say in the run why it stops, where the disk still takes that."""

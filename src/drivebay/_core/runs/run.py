@@ -72,8 +72,8 @@ class Run:
         Raises:
             StoreError: it is no run, its head is damaged, or it is from a newer version.
         """
-        self.path = Path(path)
-        self.id = self.path.stem
+        self._file = Path(path)
+        self.id = self._file.stem
         self.method: str = ""
         self.resource: str = ""
         self.started_at: str = ""
@@ -94,6 +94,12 @@ class Run:
             self._take_head(head)
         elif damage is None:
             self._read_head()
+
+    @property
+    def path(self) -> Path:
+        """Its file, one that can be copied: waits for a writer of this process to fold it."""
+        holder.settle(self._file.with_suffix(fileformat.LOCK_SUFFIX))
+        return self._file
 
     # -- what happened -----------------------------------------------------------------------
 
@@ -143,7 +149,7 @@ class Run:
             StoreError: one of them is damaged.
         """
         with self._reading() as database:
-            texts = fileformat.read_texts(database, self.path, "results", "name")
+            texts = fileformat.read_texts(database, self._file, "results", "name")
         return {name: plain.from_text(text) for name, text in texts.items()}
 
     @property
@@ -159,7 +165,7 @@ class Run:
             form = fileformat.format_of(database)
             for number, time_ns, kind, data, crc in database.execute(query):
                 if fileformat.event_crc32(form, number, time_ns, kind, data) != crc:
-                    raise StoreError(f"{self.path}: event {number} is damaged")
+                    raise StoreError(f"{self._file}: event {number} is damaged")
                 found.append((time_ns / 1e9, kind, plain.from_text(data)))
         return found
 
@@ -188,7 +194,7 @@ class Run:
         while number is not None:
             block, number = self._block(number)
             if isinstance(block, str):
-                raise StoreError(f"{self.path}: {block}")
+                raise StoreError(f"{self._file}: {block}")
             yield from block
 
     def salvage_transcript(self) -> tuple[list[Message], tuple[str, ...]]:
@@ -242,7 +248,7 @@ class Run:
         with self._reading() as database:
             if fileformat.format_of(database) == 1:
                 return {}
-            return code.read(database, self.path)
+            return code.read(database, self._file)
 
     # -- what people say of it ------------------------------------------------------------------
 
@@ -254,7 +260,7 @@ class Run:
             StoreError: a row of it is damaged.
         """
         with self._reading() as database:
-            return marking.read(database, self.path)
+            return marking.read(database, self._file)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -297,9 +303,9 @@ class Run:
 
     def _mark(self, given: list[tuple[marking.Kind, str]], by: str | None = None) -> None:
         if self._state == "damaged":
-            raise StoreError(self._reason or f"{self.path} is damaged")
+            raise StoreError(self._reason or f"{self._file} is damaged")
         if given:
-            marking.add(self.path, given, by)
+            marking.add(self._file, given, by)
 
     def verify(self) -> tuple[str, ...]:
         """Return every problem of the file, none when it is whole: rows, counts, SQLite's own.
@@ -308,8 +314,8 @@ class Run:
             StoreError: SQLite cannot even open it.
         """
         if self._state == "damaged":
-            return (self._reason or f"{self.path} is damaged",)
-        return verify.problems_of(self.path)
+            return (self._reason or f"{self._file} is damaged",)
+        return verify.problems_of(self._file)
 
     # -- the data ----------------------------------------------------------------------------
 
@@ -400,7 +406,7 @@ class Run:
                 except StoreError as exc:
                     problems.append(str(exc))
             if self._end and len(numbers) != self._end[2]:
-                problems.append(f"{self.path}: {len(numbers)} chunks of {self._end[2]} are left")
+                problems.append(f"{self._file}: {len(numbers)} chunks of {self._end[2]} are left")
         columns = {
             column.name: np.concatenate(
                 [np.empty(0, fileformat.dtype(column))] + [part[column.name] for part in good]
@@ -495,20 +501,20 @@ class Run:
 
     def _reading(self) -> Any:
         if self._state == "damaged":
-            raise StoreError(self._reason or f"{self.path} is damaged")
-        return fileformat.reading(self.path)
+            raise StoreError(self._reason or f"{self._file} is damaged")
+        return fileformat.reading(self._file)
 
     def _read_head(self) -> None:
         with self._reading() as database:
             self.is_one_file = fileformat.is_one_file(database)
-            texts = fileformat.read_texts(database, self.path, "header", "key")
+            texts = fileformat.read_texts(database, self._file, "header", "key")
         self._take_head(texts)
 
     def _take_head(self, texts: Mapping[str, str]) -> None:
         missing = {"run", "plugin", "identity", "parameters", "provenance"} - set(texts)
         if missing:
             raise StoreError(
-                f"{self.path} is damaged: its header lacks {', '.join(sorted(missing))}"
+                f"{self._file} is damaged: its header lacks {', '.join(sorted(missing))}"
             )
         head = {key: plain.from_text(text) for key, text in texts.items()}
         about = head["run"]
@@ -525,7 +531,7 @@ class Run:
             return
         if self._read_ending():
             return
-        lock = self.path.with_suffix(fileformat.LOCK_SUFFIX)
+        lock = self._file.with_suffix(fileformat.LOCK_SUFFIX)
         if holder.is_held(lock):
             self._state = "running"
         # The end is stored before the lock is given up: look again before calling it interrupted.
@@ -540,7 +546,7 @@ class Run:
         if row is None:
             return False
         if fileformat.text_crc32(*row[:-1]) != row[-1]:
-            raise StoreError(f"{self.path}: the record of its end is damaged")
+            raise StoreError(f"{self._file}: the record of its end is damaged")
         self._state, self._reason = row[0], row[1]
         self._end = (row[2], row[3], row[4], row[5])
         return True
@@ -552,7 +558,7 @@ class Run:
         return self._columns
 
     def _stored_columns(self, database: sqlite3.Connection) -> tuple[fileformat.StoredColumn, ...]:
-        texts = fileformat.read_texts(database, self.path, "header", "key")
+        texts = fileformat.read_texts(database, self._file, "header", "key")
         return fileformat.columns_of(plain.from_text(texts.get("columns", "[]")))
 
     def _read_chunks(self) -> None:
@@ -567,16 +573,16 @@ class Run:
                 for row in database.execute(query, (self._next_chunk,)):
                     self._take_chunk(row)
             except sqlite3.Error as exc:
-                doing = f"cannot read chunk {self._next_chunk} of {self.path}"
+                doing = f"cannot read chunk {self._next_chunk} of {self._file}"
                 raise StoreError(f"{doing}: {exc}") from exc
         found = self._growing.rows if self._growing else 0
         if self._end and found != self._end[3]:
-            raise StoreError(f"{self.path} is damaged: {found} rows are left of {self._end[3]}")
+            raise StoreError(f"{self._file} is damaged: {found} rows are left of {self._end[3]}")
 
     def _take_chunk(self, row: Any) -> None:
         """Check the next chunk and add it to what was read."""
         if self._growing is None:
-            raise StoreError(f"{self.path} is damaged: it has chunks, but no columns")
+            raise StoreError(f"{self._file} is damaged: it has chunks, but no columns")
         self._expect(row, self._next_chunk, self._growing.rows)
         self._check_chunk(row)
         self._growing.take(row[2], row[5])
@@ -598,13 +604,13 @@ class Run:
     def _expect(self, row: Any, number: int, first_row: int) -> None:
         if row[:2] != (number, first_row):
             raise StoreError(
-                f"{self.path}: expected chunk {number} at row {first_row},"
+                f"{self._file}: expected chunk {number} at row {first_row},"
                 f" found chunk {row[0]} at row {row[1]}"
             )
 
     def _chunk(self, database: sqlite3.Connection, number: int) -> dict[str, Array]:
         query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number = ?"
-        with fileformat.store_errors(self.path, f"read chunk {number} of"):
+        with fileformat.store_errors(self._file, f"read chunk {number} of"):
             return self._decode(database.execute(query, (number,)).fetchone())
 
     def _decode(self, row: Any) -> dict[str, Array]:
@@ -618,4 +624,6 @@ class Run:
         except (TypeError, struct.error):  # a field that is not even of its type
             right = False
         if not right or len(data) != rows * fileformat.row_bytes(self._columns):
-            raise StoreError(f"{self.path}: chunk {number} is damaged: its checksum does not match")
+            raise StoreError(
+                f"{self._file}: chunk {number} is damaged: its checksum does not match"
+            )

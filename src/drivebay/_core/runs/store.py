@@ -136,6 +136,10 @@ class RunStore:
         texts["run"] = plain.to_text(about, "run")
         return RunDraft(path, lock, stored, started_ns, texts, sources)
 
+    def settle(self) -> None:
+        """Wait, seconds at most, until every run that this process has ended is one file."""
+        holder.settle()
+
     def ids(self) -> builtins.list[str]:
         """Ids of all runs, newest first; empty when there is no folder yet.
 

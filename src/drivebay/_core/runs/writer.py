@@ -169,6 +169,8 @@ class RunWriter:
         self._blocks = 0
         self._messages = 0
         self._ended = False
+        self._end_stored = False
+        self._folded = False
         self._points: Points | None = None
         self._guard = threading.Lock()  # held while the disk works
         with fileformat.store_errors(path, "write"):
@@ -330,6 +332,25 @@ class RunWriter:
     ) -> Run:
         """End the run and leave one single file that can be copied.
 
+        Args, Returns and Raises: as :meth:`end`.
+        """
+        try:
+            run = self.end(state, reason, values, prepared, beside)
+        finally:
+            is_one_file = self.fold()
+        run.is_one_file = is_one_file
+        return run
+
+    def end(
+        self,
+        state: str,
+        reason: str | None = None,
+        values: Mapping[str, object] | None = None,
+        prepared: Sequence[PreparedChunk] = (),
+        beside: Beside = NOTHING,
+    ) -> Run:
+        """End the run; it is all on the disk, in two files until :meth:`fold`, which must follow.
+
         Args:
             state: ``done``, ``aborted`` or ``failed``.
             reason: why it was not done, for a person.
@@ -353,31 +374,44 @@ class RunWriter:
         with self._guard:
             self._must_be_open()
             self._ended = True
+            lines = self._chunk_lines(prepared)
+            now, time_ns = datetime.now(UTC), self._shape.now_ns()
+            last = Event(time_ns, "end", _end_text(state, reason))
+            beside = Beside(beside.blocks, (*beside.events, last))
+            with self._step("finish"):
+                self._insert(lines)
+                self._insert_beside(beside)
+                self._count(lines)
+                self._count_beside(beside)
+                self._database.executemany(_INSERT_VALUE, value_lines)
+                _put_ending(
+                    self._database,
+                    (state, reason, fileformat.iso(now), time_ns, self._chunks, self._rows),
+                    (self._events, self._blocks, self._messages),
+                )
+            self._end_stored = True
+            self._lock.ending()
+        if problem is not None:
+            raise problem
+        return self.run
+
+    def fold(self) -> bool:
+        """Make one file of a run that has ended and give it up; whether it is one now.
+
+        Not where readers held it, or where its end could not be stored. Does nothing to a run that
+        has not ended, or a second time.
+        """
+        with self._guard:
+            if not self._ended or self._folded:
+                return False
+            self._folded = True
             try:
-                lines = self._chunk_lines(prepared)
-                now, time_ns = datetime.now(UTC), self._shape.now_ns()
-                last = Event(time_ns, "end", _end_text(state, reason))
-                beside = Beside(beside.blocks, (*beside.events, last))
-                with self._step("finish"):
-                    self._insert(lines)
-                    self._insert_beside(beside)
-                    self._count(lines)
-                    self._count_beside(beside)
-                    self._database.executemany(_INSERT_VALUE, value_lines)
-                    _put_ending(
-                        self._database,
-                        (state, reason, fileformat.iso(now), time_ns, self._chunks, self._rows),
-                        (self._events, self._blocks, self._messages),
-                    )
-                is_one_file = _become_one_file(self._database)
+                return self._end_stored and _become_one_file(self._database)
+            except sqlite3.Error:  # the disk: nothing is lost, it stays in the log
+                return False
             finally:
                 self._database.close()
                 self._lock.release()
-        if problem is not None:
-            raise problem
-        run = self.run
-        run.is_one_file = is_one_file
-        return run
 
     def _last_points(self) -> DrivebayError | None:
         """Store the points that wait; what went wrong with any of them."""
