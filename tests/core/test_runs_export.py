@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from drivebay._core.errors import RunError, StoreError
 from drivebay._core.runs import Run, RunStore, extract
 from drivebay._core.runs import run as stored
-from drivebay._core.runs.export import ENDINGS, KINDS
+from drivebay._core.runs.export import ENDINGS, KINDS, hdf5
 from drivebay._core.runs.export.netcdf import clean_name
 from drivebay._core.runs.transcript import Message, blocks
 from drivebay._core.runs.writer import Beside
@@ -414,6 +414,49 @@ def test_a_damaged_run_leaves_no_file_and_spoils_none(run: Run, tmp_path: Path, 
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_beside_the_points_keeps_nobody_from_them(tmp_path: Path, kind: str):
+    import sqlite3
+
+    run = make(tmp_path / "runs", [("v", "V", "float")], {"v": np.array([1.0, 2.0])})
+    run.tag("good")
+    with sqlite3.connect(run.path) as database:
+        database.execute("UPDATE events SET kind = 'other' WHERE number = 0")
+        database.execute("UPDATE marks SET crc32 = crc32 + 1")
+    database.close()
+
+    path = export(Run(run.path), tmp_path / FILE_OF[kind])[0]
+
+    assert_it_is_the_run(run, path, kind)
+    about = ABOUT[kind](path)
+    assert (about["events"], about["tags"], about["values"]) == (None, None, {})
+    assert any("event 0 is damaged" in problem for problem in about["problems"])
+
+
+def test_hdf5_has_the_traffic_that_is_whole_and_says_what_is_not(tmp_path: Path):
+    import sqlite3
+
+    writer = RunStore(tmp_path / "runs").create(
+        method="m", columns=[], sources={"meter": {"a.py": b"1"}}, plugin={"name": "meter"}
+    )
+    for at in range(3):
+        writer.keep((), Beside(blocks("measure", [(at, "w", b"%d\n" % at)])))
+    run = writer.finish("done")
+    with sqlite3.connect(run.path) as database:
+        database.execute("UPDATE transcript SET data = x'00' || data WHERE number = 1")
+        database.execute("UPDATE sources SET data = x'00'")
+    database.close()
+
+    with h5py.File(export(Run(run.path), tmp_path / "x.h5")[0]) as file:
+        said = [message.data for message in traffic_in(file["transcript"])]
+        problems = file["transcript"].attrs["problems"].tolist()
+        lost = file["sources"].attrs["problems"].tolist()
+
+    assert said == [b"0\n", b"2\n"]
+    assert "transcript block 1" in problems[0]
+    assert len(lost) == 1
+
+
 def test_a_device_is_never_renamed_over(run: Run, tmp_path: Path):
     with pytest.raises(RunError, match="is no ordinary file"):
         export(run, Path(os.devnull), "csv", overwrite=True)
@@ -463,6 +506,37 @@ def test_a_run_under_way_is_exported_as_far_as_it_is(tmp_path: Path):
         assert json.loads((tmp_path / "x.json").read_text())["columns"] == {"v": [1.0, 2.0, 3.0]}
 
 
+def traffic_in(group: Any) -> list[Message]:
+    data = group["data"][:].tobytes()
+    rows = zip(
+        group["time_ns"][:].tolist(),
+        group["phase"].asstr()[:].tolist(),
+        group["direction"].asstr()[:].tolist(),
+        group["start"][:].tolist(),
+        group["length"][:].tolist(),
+        strict=True,
+    )
+    return [Message(*first, data[start : start + length]) for *first, start, length in rows]
+
+
+@settings(deadline=None)
+@given(
+    said=st.lists(st.tuples(st.integers(-9, 9), st.sampled_from("wr"), st.binary(max_size=3))),
+    step=st.integers(1, 4),
+)
+def test_any_traffic_comes_back_from_hdf5(said: list[tuple[int, Any, bytes]], step: int):
+    messages = [Message(time_ns, "measure", way, data) for time_ns, way, data in said]
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        h5py.File("traffic", "w", driver="core", backing_store=False) as file,
+    ):
+        patch.setattr(hdf5, "_MESSAGES_A_STEP", step)
+        hdf5._write_transcript(h5py, file.create_group("transcript"), messages)
+
+        assert traffic_in(file["transcript"]) == messages
+
+
 def test_the_drivers_files_and_the_traffic_go_into_hdf5_byte_for_byte(tmp_path: Path):
     sources = {
         "meter": {"plugin.yaml": b"name: x\n", "a/driver.py": b"\0\xff", "a/empty.py": b""},
@@ -482,15 +556,7 @@ def test_the_drivers_files_and_the_traffic_go_into_hdf5_byte_for_byte(tmp_path: 
     run = writer.finish("done")
 
     with h5py.File(export(run, tmp_path / "x.h5")[0]) as file:
-        traffic = file["transcript"]
-        found = zip(
-            traffic["time_ns"][:].tolist(),
-            traffic["phase"].asstr()[:].tolist(),
-            traffic["direction"].asstr()[:].tolist(),
-            [data.tobytes() for data in traffic["data"][:]],
-            strict=True,
-        )
-        assert [Message(*fields) for fields in found] == run.transcript == said
+        assert traffic_in(file["transcript"]) == run.transcript == said
         for plugin, files in sources.items():
             group = file["sources"][plugin]
             assert {path: group[path][:].tobytes() for path in files} == files

@@ -44,21 +44,36 @@ def needed(module: str, who: str) -> Any:
 
 
 def about(run: Run) -> dict[str, Any]:
-    """Return everything known of a run but its points, its traffic and its code, as strict JSON."""
+    """Return everything known of a run but its points, its traffic and its code, as strict JSON.
+
+    A part that is damaged is null and named in ``problems``: it keeps nobody from the points.
+    """
+    problems: list[str] = []
+
+    def whole(part: Callable[[], Any]) -> Any:
+        try:
+            return part()
+        except StoreError as exc:
+            problems.append(str(exc))
+            return None
+
     return {
         **run.to_summary(),
         "ended_at": run.ended_at,
         "writer": plain.strict(run.writer),
         "bench": plain.strict(run.bench),
         "limits": plain.strict(run.limits),
-        "tags": list(run.tags),
-        "notes": [{"at": note.at, "by": note.by, "text": note.text} for note in run.notes],
+        "tags": whole(lambda: list(run.tags)),
+        "notes": whole(lambda: [{"at": n.at, "by": n.by, "text": n.text} for n in run.notes]),
         "kinds": run.kinds,
-        "values": plain.strict(run.values),
-        "events": [
-            {"time_s": time_s, "kind": kind, "data": plain.strict(data)}
-            for time_s, kind, data in run.events
-        ],
+        "values": whole(lambda: plain.strict(run.values)),
+        "events": whole(
+            lambda: [
+                {"time_s": time_s, "kind": kind, "data": plain.strict(data)}
+                for time_s, kind, data in run.events
+            ]
+        ),
+        "problems": problems,
     }
 
 

@@ -5,21 +5,24 @@ has one attribute a parameter; ``/metadata`` is what is known of the run, whole,
 ``/transcript`` the traffic with the instrument, ``/sources/PLUGIN`` the driver's files, byte for
 byte.
 A slash in a name, which HDF5 would take for a group, is written as a division slash; the attribute
-``name`` has the name as it was.
+``name`` has the name as it was. Traffic and files that are damaged are left out, and the attribute
+``problems`` of their group says which.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from drivebay._core.errors import StoreError
 from drivebay._core.runs import plain
 from drivebay._core.runs.extract import BLOCK_ROWS, Extract, distinct, needed
 
 if TYPE_CHECKING:
+    from drivebay._core.runs.run import Run
     from drivebay._core.runs.transcript import Message
 
 FORMAT: Final = "drivebay run, HDF5 layout 1"
@@ -47,8 +50,15 @@ def write(extract: Extract, path: Path) -> None:
             if key.isprintable() and key:
                 parameters.attrs[key] = _attribute(value)
         _write_columns(file.create_group("columns", track_order=True), extract)
-        _write_transcript(h5py, file.create_group("transcript"), extract.run.messages())
-        _write_sources(file.create_group("sources"), extract.run.all_sources)
+        try:
+            _write_transcript(h5py, file.create_group("transcript"), extract.run.messages())
+        except StoreError:
+            # Once more, with every block that is whole; a transcript that is has no second reading.
+            del file["transcript"]
+            messages, problems = extract.run.salvage_transcript()
+            _write_transcript(h5py, file.create_group("transcript"), messages)
+            file["transcript"].attrs["problems"] = list(problems)
+        _write_sources(file.create_group("sources"), extract.run)
 
 
 def storage(rows: int) -> dict[str, Any]:
@@ -79,41 +89,49 @@ def _write_columns(group: Any, extract: Extract) -> None:
 
 
 def _write_transcript(h5py: Any, group: Any, messages: Iterable[Message]) -> None:
-    """One row a message; ``data`` holds its bytes, which need not be text."""
+    """One row a message; its bytes are ``data[start:start + length]``.
+
+    All bytes in one piece, and not a type of variable length: that is compressed, and h5py takes
+    messages of one length for a table.
+    """
     import numpy as np
 
-    kinds = {
-        "time_ns": np.dtype("<i8"),
-        "phase": h5py.string_dtype(),
-        "direction": h5py.string_dtype(),
-        "data": h5py.vlen_dtype(np.uint8),
-    }
-    for name, kind in kinds.items():
-        group.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(1024,))
+    integer, text, octet = np.dtype("<i8"), h5py.string_dtype(), np.dtype("u1")
+    kinds = {"time_ns": integer, "phase": text, "direction": text, "start": integer}
+    for name, kind in {**kinds, "length": integer, "data": octet}.items():
+        group.create_dataset(
+            name, (0,), kind, maxshape=(None,), chunks=(BLOCK_ROWS if kind is octet else 1024,),
+            compression="gzip", compression_opts=1,
+        )  # fmt: skip
     group["time_ns"].attrs["unit"] = "ns"
     group["direction"].attrs["w"], group["direction"].attrs["r"] = "to instrument", "from it"
-    at = 0
     remaining = iter(messages)
     while batch := list(itertools.islice(remaining, _MESSAGES_A_STEP)):
-        data = np.empty(len(batch), dtype=object)
-        for place, message in enumerate(batch):
-            data[place] = np.frombuffer(message.data, np.uint8)
-        columns = {
-            "time_ns": np.array([message.time_ns for message in batch], "<i8"),
-            "phase": [message.phase for message in batch],
-            "direction": [message.direction for message in batch],
-            "data": data,
-        }
-        for name, values in columns.items():
-            group[name].resize((at + len(batch),))
-            group[name][at:] = values
-        at += len(batch)
+        lengths = np.array([len(message.data) for message in batch], integer)
+        ends = np.cumsum(lengths) + len(group["data"])
+        _add(group["time_ns"], np.array([message.time_ns for message in batch], integer))
+        _add(group["phase"], np.array([message.phase for message in batch], object))
+        _add(group["direction"], np.array([message.direction for message in batch], object))
+        _add(group["start"], ends - lengths)
+        _add(group["length"], lengths)
+        _add(group["data"], np.frombuffer(b"".join(message.data for message in batch), octet))
 
 
-def _write_sources(group: Any, plugins: Mapping[str, Mapping[str, bytes]]) -> None:
+def _add(dataset: Any, values: Any) -> None:
+    at = len(dataset)
+    dataset.resize((at + len(values),))
+    dataset[at:] = values
+
+
+def _write_sources(group: Any, run: Run) -> None:
     """One group a plugin: that of the driver, and those it imports."""
     import numpy as np
 
+    try:
+        plugins = run.all_sources
+    except StoreError as exc:
+        group.attrs["problems"] = [str(exc)]
+        return
     for plugin, files in plugins.items():
         for path, content in files.items():
             parts = (_dataset_name(part) for part in (plugin, *path.split("/")))
