@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from drivebay import Bay, ForeignCodeError, Run, RunError, RunStore, StoreError
+from drivebay import (
+    AbortedError,
+    Bay,
+    ForeignCodeError,
+    Run,
+    RunError,
+    RunStore,
+    StoreError,
+)
+from drivebay._core.replay import recording_of
+from drivebay._core.runs import plain
+from drivebay._core.runs.transcript import blocks
+from drivebay._core.runs.writer import Beside, Event
 from drivebay.sim import Diode, Keithley2400Server
 
 SWEEP = {"start_v": -0.5, "stop_v": 0.8, "points": 250, "compliance_a": 0.01, "nplc": 0.01}
@@ -55,12 +67,12 @@ def test_a_driver_s_options_are_those_of_the_run(server: Keithley2400Server) -> 
     assert b":ROUT:TERM REAR\n" in [each.data for each in found.replayed]
 
 
-def test_a_run_that_was_aborted_is_replayed_up_to_that(tmp_path: Path) -> None:
+def test_a_run_that_was_aborted_is_replayed_up_to_that() -> None:
     with Keithley2400Server(Diode()) as slow, Bay() as bay, bay.open(slow.resource) as smu:
         stream = smu.stream("iv_sweep", **{**SWEEP, "points": 2000, "nplc": 1.0})
         next(iter(stream))
         stream.abort()
-        with pytest.raises(Exception, match="abort"):
+        with pytest.raises(AbortedError):
             for _ in stream:
                 pass
         run = stream.run
@@ -69,6 +81,22 @@ def test_a_run_that_was_aborted_is_replayed_up_to_that(tmp_path: Path) -> None:
 
     assert run.state == "aborted"
     assert found.identical, (found.traffic, found.points, found.error)
+
+
+def test_where_a_run_was_stopped_from_outside_is_found_in_its_record(home: Path) -> None:
+    said = [b"*RST", b":OUTP OFF", b":OUTP ON", b":READ?", b":OUTP OFF", b":OUTP?"]
+    seconds = [0.0, 0.1, 0.2, 9.0, 9.1, 9.2]
+    traffic = [(int(at * 1e9), "w", data) for at, data in zip(seconds, said, strict=True)]
+    report = plain.to_text({"sent": [":ABOR", ":OUTP OFF"], "verified": True}, "report")
+    events = [Event(int(9.3e9), "safe_state", report)]
+    with RunStore(home / "runs").create(method="iv_sweep", plugin={"name": "mine"}) as writer:
+        writer.keep([], Beside(blocks("measure", traffic), events))
+        writer.finish("aborted", "an emergency stop")
+
+    stopped_ns = recording_of(writer.run).stopped_ns
+
+    # Not where the driver itself had switched off, long before.
+    assert stopped_ns == int(9.1e9)
 
 
 def test_code_that_no_plugin_here_has_runs_only_when_it_is_trusted(

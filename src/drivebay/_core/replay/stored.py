@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from drivebay._core.errors import ForeignCodeError, RunError, StoreError
 from drivebay._core.replay.code import is_known
@@ -19,6 +19,10 @@ from drivebay._core.replay.recording import Message, Recording
 if TYPE_CHECKING:
     from drivebay._core.replay.report import Replay
     from drivebay._core.runs import Run
+
+_NS: Final = 1e9
+_STOPPING_S: Final = 5.0
+"""Longest that making an instrument safe takes."""
 
 
 def recording_of(run: Run) -> Recording:
@@ -79,9 +83,32 @@ def _installed_as(path: PurePath) -> str:
 
 
 def _stopped_ns(run: Run) -> int | None:
-    """When somebody stopped it, as its events say."""
-    times = [seconds for seconds, kind, _ in run.events if kind.startswith("abort")]
-    return int(times[0] * 1e9) if times else None
+    """When somebody stopped it, as its events say; None where they do not.
+
+    An abort is noted before anything is sent. Of what stops an instrument from outside (an
+    emergency stop, a lease that ran out) the record has the end: there it is the first of the
+    commands that made safe.
+    """
+    events = run.events
+    aborts = [seconds for seconds, kind, _ in events if kind == "abort"]
+    if aborts:
+        return int(aborts[0] * _NS)
+    safe = [(seconds, data) for seconds, kind, data in events if kind == "safe_state"]
+    if not safe:
+        return None
+    seconds, data = safe[0]
+    sent = {str(command).encode() for command in data.get("sent", ())}
+    since_ns = (seconds - _STOPPING_S) * _NS
+    return next(
+        (
+            message.time_ns
+            for message in run.messages()
+            if message.time_ns >= since_ns
+            and message.direction == "w"
+            and message.data.strip() in sent
+        ),
+        int(seconds * _NS),
+    )
 
 
 def replay_run(
