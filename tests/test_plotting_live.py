@@ -86,7 +86,7 @@ def test_a_measurement_is_drawn_with_the_name_and_the_units_of_its_run(smu: Any)
     list(live)
 
     assert (live.run.state, len(live.run)) == ("done", 21)
-    assert live.figure.axes[0].get_xlabel() == "Voltage (mV)"
+    assert live.figure.axes[0].get_xlabel() == "Voltage (V)"
     assert live.run.id in " ".join(text.get_text() for text in live.figure.texts)
 
 

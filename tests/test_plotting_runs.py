@@ -330,6 +330,13 @@ def test_text_of_a_diode_is_logarithmic_unless_told_otherwise():
     assert "logarithmic" not in ascii_plot(sweep())
 
 
+def test_text_shows_all_that_was_swept_also_where_nothing_flowed():
+    run = diode()
+    run.columns["current_a"][run.columns["voltage_v"] < 0] = 0.0
+
+    assert ascii_plot(run, 60, 20).split("\n")[-1].split()[:2] == ["-1", "V"]
+
+
 def test_text_without_room_is_refused():
     with pytest.raises(ValueError, match="39 x 10 characters is too small"):
         ascii_plot(sweep(), 39, 10)

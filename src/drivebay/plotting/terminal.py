@@ -174,7 +174,7 @@ def _body(
     }
     margin = max([6, *map(len, labels.values())])
     inner = width - margin - 2
-    wide = _scale([a for each in points for a, _, _ in each], inner, _CHARACTERS_A_TICK, False)
+    wide = _scale(_abscissae(curves), inner, _CHARACTERS_A_TICK, False)
     raster = _Raster(inner, rows)
     limited, both = (_LIMITED_ASCII, _BOTH_ASCII) if ascii_only else (_LIMITED, _BOTH)
     for each, pair in zip(points, marks, strict=True):
@@ -184,6 +184,15 @@ def _body(
         label = labels.get(rows - 1 - number, "")
         lines.append(f"{label:>{margin}} {'┤' if label else '│'}{text}")
     return [*lines, *_under(wide, margin, x_unit)]
+
+
+def _abscissae(curves: Sequence[Curve]) -> list[float]:
+    """The ends of what was swept, also where a logarithm leaves points out."""
+    import numpy as np
+
+    together = np.concatenate([curve.x for curve in curves])
+    finite = together[np.isfinite(together)]
+    return [float(finite.min()), float(finite.max())] if finite.size else []
 
 
 _Point = tuple[float, float, str]
