@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -523,6 +525,36 @@ def test_many_threads_may_list_while_runs_are_made(store: RunStore):
 
     assert problems == []
     assert ids(store.list())[:15] == ids(made[::-1])
+
+
+REBUILDING = """\
+import sys
+from drivebay._core.runs import RunStore
+store = RunStore(sys.argv[1])
+while True:
+    store.rebuild()
+    print(len(store.list(5)), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_killed_while_it_writes_the_catalogue_leaves_a_good_one(store: RunStore):
+    runs = [ended(store) for _ in range(40)]
+    dice = random.Random(7)
+
+    for _ in range(8):
+        with subprocess.Popen(
+            [sys.executable, "-c", REBUILDING, str(store.folder)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(dice.randrange(1, 5)):
+                assert process.stdout.readline() == b"5\n"
+            process.kill()
+
+        assert ids(store.list()) == ids(runs[::-1])
+        assert ids(store.search(text=runs[7].id)) == [runs[7].id]
 
 
 # -- any order of anything -----------------------------------------------------------------------

@@ -5,7 +5,8 @@ Promises: what is shown was read from the files a moment ago; nothing is left ou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -60,7 +61,8 @@ def list_runs(limit: int, everything: bool, as_json: bool, **criteria: Any) -> N
     runs = store()
     most = None if everything else limit
     # One more than is shown tells whether there are more.
-    found = runs.search(**criteria, limit=None if most is None else most + 1)
+    with criteria_told():
+        found = runs.search(**criteria, limit=None if most is None else most + 1)
     shown = found[:most]
     if as_json:
         emit([summary(run) for run in shown])
@@ -71,6 +73,19 @@ def list_runs(limit: int, everything: bool, as_json: bool, **criteria: Any) -> N
     click.echo(runs_table(shown))
     if len(found) > len(shown):
         click.echo(f"... and older ones: --limit {limit * 5} or --all", err=True)
+
+
+@contextmanager
+def criteria_told() -> Iterator[None]:
+    """A time nobody can read is a wrong command line, not a failure of the store."""
+    from drivebay import RunError, StoreError
+
+    try:
+        yield
+    except RunError as exc:
+        if isinstance(exc, StoreError | LookupError):
+            raise
+        raise click.UsageError(str(exc)) from exc
 
 
 def summary(run: Run) -> dict[str, Any]:
