@@ -48,6 +48,8 @@ _METER_V, _METER_A, _OHMS_V, _OHMS_A = 21.0, 0.105, 2.1, 1e-3
 _NO_CURRENT_A = 1e-8
 # The arm layer's timer takes 1 ms and more (section 18, "Trigger subsystem").
 _SHORTEST_TIMER_S = 1e-3
+# A group that is due sooner is asked for before the one before it is handed out.
+_SOON_S = 0.05
 
 
 class Source(NamedTuple):
@@ -278,22 +280,37 @@ class Keithley2400(SteppedSource):
     ) -> Iterator[tuple[NDArray[np.float64], ...]]:
         """Hold one level; voltage, current, time and status word of each group of readings."""
         self._set_up(source, listed=False)
-        clock, before = _Timeline(), 0
+        clock, size, done = _Timeline(), 0, 0
+        asked: AskedNumbers | None = None
         with self._on():
             if level:
                 self.write(f":SOUR:{source.function} {level!r}")
             self.sleep(settle_s)
-            for count in self._on_time(groups, interval_s):
-                setup = [] if count == before else _paced(count, interval_s)
-                before = count
-                volt, amp, seconds, word = self.query_numbers(
-                    ":READ?",
-                    columns=4,
-                    rows=count,
-                    expected_s=count * max(source.slowest_s, interval_s),
-                    after=setup,
+            began_s = time.monotonic()
+            for count in groups:
+                due_s = began_s + done * interval_s
+                if asked is not None:
+                    asked.wait()
+                    if due_s - time.monotonic() > _SOON_S:  # nobody waits so long for a reading
+                        yield _readings(asked, clock)
+                        asked = None
+                self.sleep(max(0.0, due_s - time.monotonic()))
+                before, asked = (
+                    asked,
+                    self.ask_numbers(
+                        ":READ?",
+                        columns=4,
+                        rows=count,
+                        expected_s=count * max(source.slowest_s, interval_s),
+                        after=[] if count == size else _paced(count, interval_s),
+                    ),
                 )
-                yield volt, amp, clock.rising(seconds), word
+                size, done = count, done + count
+                # While the instrument takes a group, the one before is read and handed out.
+                if before is not None:
+                    yield _readings(before, clock)
+            if asked is not None:
+                yield _readings(asked, clock)
         self.check_errors()
 
     def _listed(
@@ -437,6 +454,11 @@ def _ohms(
     overload = none | ((status & OVER_RANGE) > 0) | ~np.isfinite(rise_v) | (rise_a == 0)
     ratio = rise_v / np.where(rise_a == 0, 1.0, rise_a)
     return np.where(overload, np.inf, ratio), overload
+
+
+def _readings(asked: AskedNumbers, clock: _Timeline) -> tuple[NDArray[np.float64], ...]:
+    volt, amp, seconds, word = asked.numbers()
+    return volt, amp, clock.rising(seconds), word
 
 
 def _points(asked: AskedNumbers, clock: _Timeline) -> dict[str, Any]:
