@@ -12,7 +12,8 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import click
 
@@ -135,7 +136,28 @@ def signature(value: Any) -> str:
 
 
 def _bare(annotation: Any) -> Any:
-    return _Bare(annotation) if isinstance(annotation, str) else annotation
+    if isinstance(annotation, str):
+        return _Bare(annotation)
+    # What a parameter's unit, bounds and sentence are stands on the page of its method.
+    return _Bare(_type_text(annotation)) if "msgspec.Meta(" in repr(annotation) else annotation
+
+
+def _type_text(annotation: Any) -> str:
+    """A type without what is annotated to it.
+
+    >>> _type_text(Annotated[Annotated[float, "above 0"] | None, "a range"])
+    'float | None'
+    """
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _type_text(annotation.__origin__)
+    if origin in {Union, UnionType}:
+        return " | ".join(map(_type_text, get_args(annotation)))
+    if annotation is type(None):
+        return "None"
+    return (
+        annotation.__name__ if isinstance(annotation, type) and origin is None else str(annotation)
+    )
 
 
 def own_members(cls: type) -> Iterator[tuple[str, Any]]:

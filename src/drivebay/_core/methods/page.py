@@ -32,13 +32,45 @@ Generated from `drivebay._core.methods`; edit there. A method name means the sam
 instrument: the same parameters in SI units, the same columns. Numbers may be plain numbers, numpy
 scalars, or text with a unit (`"10 mA"`); prefixes f p n u m k M G T, and the micro sign. A model's
 ranges (its `plugin.yaml`) come on top of the bounds below.
+
+| method | for |
+|---|---|
+"""
+
+_RULES = """## What every driver keeps to
+
+- The limit of the other quantity is set before the output goes on, and read back where it can be.
+- The output comes on at 0, stays on until the method ends, and is off afterwards, whatever
+  happened.
+- A source's current is positive out of its high terminal; a meter's (`dc_current`) is positive into
+  it, as on any multimeter. A drain current is positive into the drain.
+- A reading that is none (over range, not a number) is not a number or infinite, and `overload` or
+  `in_compliance` says so; it is never a number that looks like one.
+- A capacitance is that in parallel with the conductance beside it. In series it is
+  `C (1 + D**2)` with `D = G / (2 pi f C)`. `cv_measurement` is done by `ac` or by a ramp
+  (`quasi_static`), as the manifest says under `methods`; the two agree only on a device that leaks
+  nothing and follows slowly, so a program that needs one of them asks for it (`technique`).
+- `time_s` rises within a run, and begins near 0.
+- Which channel is meant on an instrument with several is an option of its driver (`config`), not a
+  parameter: a bench gives each channel a name. Two instruments may do `transfer_curve` and
+  `output_curve` together, see [how to](../how-to/measure-a-transistor.md).
 """
 
 
 def reference_page(specs: Iterable[MethodSpec]) -> str:
     """The page as Markdown, ending with a line feed."""
-    parts = [_HEAD, *(_section(spec) for spec in specs), _codes()]
-    return "\n".join(parts)
+    known = tuple(specs)
+    rows = "".join(f"| [`{s.name}`](#{_anchor(s)}) | {s.help} |\n" for s in known)
+    return "\n".join([_HEAD + rows, _RULES, *(_section(spec) for spec in known), _codes()])
+
+
+def _anchor(spec: MethodSpec) -> str:
+    """Where a section is, as both MkDocs and GitHub make it of the heading."""
+    return "".join(
+        char
+        for char in f"{spec.name}: {spec.title}".lower().replace(" ", "-")
+        if char.isalnum() or char in "-_"
+    )
 
 
 def _section(spec: MethodSpec) -> str:
