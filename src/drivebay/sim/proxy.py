@@ -152,14 +152,11 @@ class FaultProxy:
         """Stops it."""
         self.stop()
 
-    def fault(self) -> str:
-        """What happens to the answer that comes now; each call is one answer."""
+    def fault(self) -> tuple[str, int]:
+        """What happens to the answer that comes now, and its number; each call is one answer."""
         with self._guard:
             self.answers += 1
-            kind = next(self._schedule, OK)
-            if kind != OK:
-                self.log.add("fault", kind=kind, answer=self.answers)
-            return kind
+            return next(self._schedule, OK), self.answers
 
     def garble(self, answer: bytes) -> bytes:
         """An answer with some bytes replaced."""
@@ -224,14 +221,17 @@ class _Pair:
         self._client = client
         self._instrument = instrument
         self._reads = threading.Lock()
+        self._cut = False
         for each in (client, instrument):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def close(self) -> None:
         """Ends both connections."""
         for each in (self._client, self._instrument):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+            # A shutdown would tell the client of an orderly end before the reset reaches it.
+            if not (self._cut and each is self._client):
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
             each.close()
 
     def carry_messages(self) -> None:
@@ -248,7 +248,7 @@ class _Pair:
         with contextlib.suppress(OSError):
             while data := self._instrument.recv(65536):
                 for answer in framer.feed(data):
-                    self._pass(answer, self._proxy.fault())
+                    self._pass(answer, *self._proxy.fault())
             if rest := framer.take_rest():
                 self._client.sendall(rest)
         self._over()
@@ -257,28 +257,28 @@ class _Pair:
         self.close()
         self._proxy.left(self)
 
-    def _pass(self, answer: bytes, kind: str) -> None:
-        sizes = self._proxy.sizes
-        half = answer[: len(answer.rstrip(b"\r\n")) // 2]
-        if kind == "drop":
-            return
-        if kind == "truncate":
-            self._client.sendall(half)
-            return
+    def _pass(self, answer: bytes, kind: str, number: int) -> None:
+        # While it is busy no message passes, and the log says so only once that is true.
+        with self._reads if kind == "busy" else contextlib.nullcontext():
+            if kind != OK:
+                self._proxy.log.add("fault", kind=kind, answer=number)
+            if kind == "busy":
+                self._proxy.pause(self._proxy.sizes.busy_s)
+        if kind == "late":
+            self._proxy.pause(self._proxy.sizes.late_s)
+        if kind in {"truncate", "cut"}:
+            self._client.sendall(answer[: len(answer.rstrip(b"\r\n")) // 2])
         if kind == "cut":
-            self._client.sendall(half)
             # An OSError that ends this thread, as if the other side had done it.
+            self._cut = True
             _reset(self._client)
             raise ConnectionResetError
         if kind == "drip":
             self._drip(answer)
-            return
-        if kind == "late":
-            self._proxy.pause(sizes.late_s)
-        elif kind == "busy":
-            with self._reads:
-                self._proxy.pause(sizes.busy_s)
-        self._client.sendall(self._proxy.garble(answer) if kind == "garbage" else answer)
+        elif kind == "garbage":
+            self._client.sendall(self._proxy.garble(answer))
+        elif kind not in {"drop", "truncate"}:
+            self._client.sendall(answer)
 
     def _drip(self, answer: bytes) -> None:
         sizes = self._proxy.sizes

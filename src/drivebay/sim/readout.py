@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 # Drawing a deviate costs more than all the rest of a reading, so a prime number of them is reused.
 NOISE_POOL = 4099
-# White noise at 1 power line cycle as a share of the range (rms), unless an instrument says other.
+# White noise at 1 power line cycle as a share of the range (rms), unless an instrument says other:
+# 2 pA on a 1 uA range.
 NOISE_OF_RANGE = 2e-6
 OVERRANGE = 1.05
 

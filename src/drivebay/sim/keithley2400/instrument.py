@@ -22,7 +22,6 @@ from drivebay.sim.circuit import OPEN, Port
 from drivebay.sim.devices import Device, Diode
 from drivebay.sim.eventlog import EventLog
 from drivebay.sim.instrument import ScpiInstrument
-from drivebay.sim.keithley2400 import triggering
 from drivebay.sim.keithley2400.commands import FETCH, TREE
 from drivebay.sim.keithley2400.functions import check_power, range_for
 from drivebay.sim.keithley2400.measuring import (
@@ -32,6 +31,7 @@ from drivebay.sim.keithley2400.measuring import (
     Meter,
     Readings,
     Timing,
+    timing_of,
 )
 from drivebay.sim.keithley2400.models import MODELS, Model
 from drivebay.sim.keithley2400.settings import MAX_READINGS, DataFormat, Settings, Source, defaults
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 # Measurement register bits (section 15, "Measurement event register").
 READING_AVAILABLE, READING_OVERFLOW, BUFFER_AVAILABLE, BUFFER_FULL = 64, 128, 256, 512
 IN_COMPLIANCE = 1 << 14
+# Operation register bits (section 15, "Operation event register").
+SWEEPING, WAITING_FOR_TRIGGER, WAITING_FOR_ARM, IDLE = 8, 32, 64, 1024
 FIRMWARE = "C30   Mar 17 2006 09:29:29/A02  /K/J"
 
 
@@ -153,7 +155,7 @@ class Keithley2400(ScpiInstrument):
         )
         self._levels: list[float] = [0.0]
         self._timing = Timing(0.0, 0.0)
-        self.status.operation.set_condition(triggering.IDLE)
+        self.status.operation.set_condition(IDLE)
 
     @property
     def busy(self) -> bool:
@@ -243,8 +245,7 @@ class Keithley2400(ScpiInstrument):
             largest = max(map(abs, self._levels))
             limit, _ = self.meter.limit(s)
             check_power(self, s.function, range_for(self, s.function, largest), limit)
-        cycle = triggering.cycle_of(s, self.line_frequency_hz)
-        self._timing = Timing(cycle.before_s, cycle.integration_s)
+        cycle = self._timing = timing_of(s, self.line_frequency_hz)
         per_pass = s.trigger_count
         pass_s = per_pass * cycle.total_s
         if s.arm_source == "TIM":
@@ -314,14 +315,14 @@ class Keithley2400(ScpiInstrument):
         return sweep_levels(s, source)
 
     def _announce(self, run: Run, waits_for: str) -> None:
-        bits = {"arm": triggering.WAITING_FOR_ARM, "trigger": triggering.WAITING_FOR_TRIGGER}
+        bits = {"arm": WAITING_FOR_ARM, "trigger": WAITING_FOR_TRIGGER}
         self.status.operation.set_condition(bits.get(waits_for) or self._running_bits())
         points = -1 if math.isinf(run.total) else int(run.total)
         if points != 1:
             self.log.add("sweep_begin", mode=self.source.mode, points=points, cycle_s=run.cycle_s)
 
     def _running_bits(self) -> int:
-        return 0 if self.source.mode == "FIX" else triggering.SWEEPING
+        return 0 if self.source.mode == "FIX" else SWEEPING
 
     def _take(self, run: Run, first: int, stop: int) -> None:
         """Takes the readings [first, stop) of a run; a pass starts the levels again."""
@@ -361,7 +362,7 @@ class Keithley2400(ScpiInstrument):
         register.condition = bits
 
     def _finished(self, run: Run, aborted: bool) -> None:
-        self.status.operation.set_condition(triggering.IDLE)
+        self.status.operation.set_condition(IDLE)
         if run.done and self.source.mode != "FIX":
             level = self._levels[(run.done - 1) % run.per_pass % len(self._levels)]
             self.source.level = level

@@ -7,13 +7,12 @@ From the 2400 Series User's Manual: real and range compliance (section 6, "Compl
 scale readings (section 7, "Range and digits"), data elements and the status word (section 18,
 "FORMat subsystem"), default resolution of the ranges (appendix A). Simplified, on purpose: sources
 are exact (no gain or offset error, no source resolution), noise is white and Gaussian, the cable is
-one time constant.
+one time constant, a reading integrates once for all measured functions, and autozero costs no time.
 """
 
 from __future__ import annotations
 
 import math
-import random
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from drivebay.sim.circuit import Boundary, Port, amps, volts
 from drivebay.sim.devices import Device
 from drivebay.sim.keithley2400.models import Model
 from drivebay.sim.keithley2400.settings import Settings
+from drivebay.sim.readout import NOISE_OF_RANGE, Deviates
 
 NOT_AVAILABLE = 9.91e37
 OVERFLOW = 9.9e37
@@ -37,14 +37,12 @@ AUTO_OHMS, V_MEASURE, I_MEASURE, OHM_MEASURE, V_SOURCE, I_SOURCE = (
 )
 RANGE_COMPLIANCE, OFFSET_COMPENSATED, REMOTE_SENSE = 1 << 16, 1 << 17, 1 << 22
 
-# Noise at 1 PLC as a share of the range (rms): 2 pA on the 1 uA range, which resolves 10 pA.
-NOISE_OF_RANGE = 2e-6
-# Drawing a deviate costs more than all the rest of a reading, so a prime number of them is reused.
-NOISE_POOL = 4099
 VOLT_STEPS, AMP_STEPS = 2e5, 1e5
 # Test currents of auto ohms by range (appendix A, "Resistance measurement accuracy").
 OHM_RANGES = (20.0, 200.0, 2e3, 2e4, 2e5, 2e6, 2e7, 2e8)
 OHM_CURRENTS_A = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, 1e-6, 1e-7)
+TRIGGER_LATENCY_S = 100e-6
+AUTO_DELAY_S = 1e-3
 
 
 @dataclass(slots=True)
@@ -93,10 +91,27 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What the settling of a cycle depends on, in seconds."""
+    """One source-delay-measure cycle, in seconds."""
 
     before_s: float
     integration_s: float
+
+    @property
+    def total_s(self) -> float:
+        """From one trigger to the end of its reading."""
+        return self.before_s + self.integration_s
+
+
+def timing_of(s: Settings, line_frequency_hz: float) -> Timing:
+    """What a cycle takes: latency, trigger delay, source delay, integration.
+
+    Section 11, "Remote operation" (delays), and section 6, "Source-delay-measure cycle" (trigger
+    latency, auto delay).
+    """
+    delay_s = AUTO_DELAY_S if s.source_delay_auto else s.source_delay_s
+    repeats = s.average_count if s.average and s.average_control == "REP" else 1
+    before_s = TRIGGER_LATENCY_S + s.trigger_delay_s + delay_s
+    return Timing(before_s, repeats * s.nplc / line_frequency_hz)
 
 
 class Meter:
@@ -117,9 +132,7 @@ class Meter:
         self.settling_time_s = settling_time_s
         self.lead_ohm = lead_ohm
         self.noise = noise
-        draw = random.Random(seed).gauss
-        self._pool = [draw(0.0, 1.0) for _ in range(NOISE_POOL)]
-        self._drawn = 0
+        self._deviations = Deviates(seed).take
         ranges = (model.current_ranges_a, model.voltage_ranges_v)
         self._bounds = tuple([full * 1.055 for full in each] for each in ranges)
         self._units = tuple(
@@ -261,15 +274,6 @@ class Meter:
             * unit
             for value, deviation in zip(values, deviations, strict=True)
         ]
-
-    def _deviations(self, count: int) -> list[float]:
-        """Standard normal deviates, from a pool that repeats after ``NOISE_POOL`` readings."""
-        pool, first = self._pool, self._drawn
-        self._drawn = (first + count) % NOISE_POOL
-        taken = pool[first : first + count]
-        while len(taken) < count:
-            taken += pool[: count - len(taken)]
-        return taken
 
     def _range_places(
         self, s: Settings, ranges: tuple[float, ...], is_volts: bool
