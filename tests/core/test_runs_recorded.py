@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from drivebay import AbortedError, Bay, DriverCrashedError, LimitError
+from drivebay import AbortedError, Bay, DriverCrashedError, LimitError, PluginError
 from drivebay._core.errors import LinkLostError
 from drivebay._core.runs import Recorder, Run, RunStore
 from drivebay._core.runs import recorder as recording
@@ -298,6 +298,64 @@ def test_newer_code_that_waits_for_the_end_is_in_the_run(
 
     assert event(run, "reload")["waits_for_end"] is True
     assert event(run, "reload")["sha256"] != run.plugin["sha256"]
+
+
+def test_newer_code_that_is_of_no_use_is_in_the_run_and_the_older_goes_on(
+    make_bay: Any, server: Keithley2400Server, tmp_path: Path
+):
+    with make_bay("self.sleep(0.01)") as bay, bay.open(server.resource) as smu:
+        stream = smu.stream("iv_sweep", **(SWEEP | {"points": 20}))
+        chunks = iter(stream)
+        next(chunks)
+        (tmp_path / "plugins" / "pointwise" / "driver.py").write_text("raise ValueError('no')")
+        with contextlib.suppress(PluginError):
+            bay.plugins.reload_plugin("pointwise")
+        list(chunks)
+        run = stream.run
+
+    assert (run.state, len(run)) == ("done", 20)
+    assert "no" in event(run, "degraded")
+
+
+LIVE = """
+import sys
+from drivebay import Bay
+with Bay(home=sys.argv[1]) as bay:
+    run = bay.runs.open("last")
+    print(run.state, flush=True)
+    looks = 0
+    while run.state == "running":
+        rows, said = len(run["current_a"]), sum(m.data == b":READ?\\n" for m in run.messages())
+        assert said >= rows, (said, rows)
+        looks += 1
+    print(run.state, len(run), looks, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_another_process_follows_a_measurement_and_never_sees_a_point_without_its_question(
+    make_bay: Any, server: Keithley2400Server, tmp_path: Path
+):
+    home = tmp_path / "home"
+    with make_bay("self.sleep(0.002)", home=home) as bay, bay.open(server.resource) as smu:
+        stream = smu.stream("iv_sweep", **(SWEEP | {"points": 400}))
+        chunks = iter(stream)
+        next(chunks)
+        with subprocess.Popen(
+            [sys.executable, "-c", LIVE, str(home)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as reader:
+            assert reader.stdout is not None
+            began = reader.stdout.readline().strip()
+            list(chunks)
+            state, rows, looks = reader.stdout.readline().split()
+
+    assert began in {"running", "done"}
+    assert (state, int(rows)) == ("done", 400)
+    assert int(looks) >= (began == "running")
+    assert stream.run.is_one_file or stream.run.verify() == ()
 
 
 def test_events_without_end_are_bounded_and_counted(recorder: Any, monkeypatch: Any):

@@ -438,14 +438,20 @@ class Bay:
         return self.plugins.watch()
 
     def _plugin_changed(self, event: PluginEvent) -> None:
-        """A newer generation is in service: it takes over where the older is at work."""
-        if event.kind != "reloaded":
+        """A newer generation is in service: it takes over where the older is at work.
+
+        One that could not be put in service is told to what is recorded meanwhile.
+        """
+        if event.kind not in {"reloaded", "reload_failed"}:
             return
         name = canonical_name(event.plugin)
         with self._lock:
             sessions = [s for i, s in self._open_now if canonical_name(i.plugin_name) == name]
         for session in sessions:
-            session.replace(self.plugins.generation_of(event.plugin))
+            if event.kind == "reloaded":
+                session.replace(self.plugins.generation_of(event.plugin))
+            else:
+                session.listener("degraded", event.message)
 
     def _driver_died(self, generation: Generation, resource: str, ended: Exit) -> None:
         """A driver's process ended by itself; whoever tells us must not be kept waiting."""
