@@ -11,6 +11,7 @@ Never emulates a disk that lies about a sync: software can do nothing about that
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
@@ -18,7 +19,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ TORN = 0.2  # the rest is dropped
 _BORN_SYNCED = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL
 _names = itertools.count()
 
-Fault = Callable[[str, str], BaseException | None]
+Fault = Callable[[str, str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Disk:
         root: the folder.
         log: everything, in order.
         fault: asked before each write, truncation and sync, with its kind and the file's name; an
-            error that it returns is what the disk answers.
+            error number that it returns (0 is none) is what the disk answers.
         before: called with each statement before it is run.
         adopted: how many of the operations only say what was there before.
         weakened: whether each commit is left unsynced, as ``synchronous=NORMAL`` does.
@@ -74,7 +75,7 @@ class Disk:
     def __init__(self, root: Path, *, weakened: bool = False) -> None:
         self.root = root.resolve()
         self.log: list[Op] = []
-        self.fault: Fault = lambda kind, name: None
+        self.fault: Fault = lambda kind, name: 0
         self.before: Callable[[str], None] = lambda statement: None
         self.weakened = weakened
         self.adopted = 0
@@ -178,7 +179,7 @@ class Disk:
             number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
             path = os.readlink(f"/proc/self/fd/{number}")
             if (name := self.inside(path)) and (error := self.fault("sync", name)):
-                raise error
+                raise OSError(error, os.strerror(error))
             real(number)
             self.synced(number)
 
@@ -261,8 +262,10 @@ class _File(apsw.VFSFile):
             self._note(Op("syncdir", os.path.dirname(self._name) or "."))
 
     def _ask(self, kind: str) -> None:
-        if self._file >= 0 and (error := self._disk.fault(kind, self._name)) is not None:
-            raise error
+        if self._file >= 0 and (error := self._disk.fault(kind, self._name)):
+            # As os_unix.c tells them apart.
+            kind_of = apsw.FullError if error == errno.ENOSPC else apsw.IOError
+            raise kind_of(os.strerror(error))
 
     def _note(self, op: Op) -> None:
         if self._file >= 0:
@@ -314,8 +317,13 @@ class _Connection:
         return _Cursor(found, self._real.total_changes() - before)
 
     def close(self) -> None:
-        with _sqlite3_errors():
+        # SQLite closes whatever the disk says meanwhile, and Python's module does not tell of it.
+        with suppress(apsw.Error):
             self._real.close()
+
+
+_CODES = {apsw.FullError: apsw.SQLITE_FULL, apsw.IOError: apsw.SQLITE_IOERR}
+"""Of errors that were raised here."""
 
 
 @contextmanager
@@ -327,7 +335,8 @@ def _sqlite3_errors() -> Iterator[None]:
         if isinstance(exc, apsw.BusyError | apsw.IOError | apsw.FullError | apsw.CantOpenError):
             kind = sqlite3.OperationalError
         error = kind(str(exc))
-        error.sqlite_errorcode = getattr(exc, "extendedresult", 0) or getattr(exc, "result", 0)
+        code = getattr(exc, "extendedresult", 0) or _CODES.get(type(exc), 0)
+        error.sqlite_errorcode = code
         raise error from exc
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivebay._core.errors import RunError, StoreError
-from drivebay._core.runs import plain
+from drivebay._core.runs import plain, remedies
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,7 +199,7 @@ def store_errors(path: Path, doing: str) -> Iterator[None]:
     except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:  # the last: damaged text
         if isinstance(exc, StoreError):
             raise
-        raise StoreError(f"cannot {doing} {path}: {exc}") from exc
+        raise StoreError(f"cannot {doing} {path}: {remedies.with_remedy(exc, path)}") from exc
 
 
 def write_draft(

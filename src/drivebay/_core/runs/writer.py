@@ -502,14 +502,18 @@ def _become_one_file(database: sqlite3.Connection) -> bool:
     deadline = time.monotonic() + _SEAL_WAIT_S
     database.execute("PRAGMA busy_timeout = 0")
     pause = threading.Event()
-    while not _leave_log(database):
-        if time.monotonic() >= deadline:
-            return False
-        pause.wait(_SEAL_STEP_S)
+    try:
+        while not _leave_log(database):
+            if time.monotonic() >= deadline:
+                return False
+            pause.wait(_SEAL_STEP_S)
+    except sqlite3.OperationalError:  # no room, or the disk fails: nothing is lost, it stays
+        return False
     return True
 
 
 def _leave_log(database: sqlite3.Connection) -> bool:
+    """Fold the log in and do without it; False while others look at the run."""
     try:
         # Alone from here on: a mark that came between the two steps below would be in no sync.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -520,17 +524,26 @@ def _leave_log(database: sqlite3.Connection) -> bool:
         if not busy and frames == folded:
             database.execute("PRAGMA synchronous = OFF")
         return _change_mode(database)
-    except sqlite3.OperationalError:  # locked, or no room: nothing is lost, it stays in the log
-        return _leave_log_beside_others(database)
+    except sqlite3.OperationalError as exc:
+        if not _is_locked(exc):
+            raise
+    return _leave_log_beside_others(database)
 
 
 def _leave_log_beside_others(database: sqlite3.Connection) -> bool:
     """Try the mode with all its syncs: unlike BEGIN, it lets others in again where it fails."""
-    with contextlib.suppress(sqlite3.OperationalError):
+    try:
         database.execute("PRAGMA locking_mode = NORMAL")
         database.execute("PRAGMA synchronous = FULL")
         return _change_mode(database)
-    return False
+    except sqlite3.OperationalError as exc:
+        if not _is_locked(exc):
+            raise
+        return False
+
+
+def _is_locked(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _change_mode(database: sqlite3.Connection) -> bool:
