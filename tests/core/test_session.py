@@ -21,7 +21,7 @@ from drivebay import (
     NoDriverError,
     PluginStateError,
 )
-from drivebay._core.errors import LeaseError, LinkLostError
+from drivebay._core.errors import AbortedError, LeaseError, LinkLostError
 from drivebay._core.host import Limits as HostLimits
 from drivebay.driver import open_link
 from drivebay.sim import Diode, Keithley2400Server
@@ -481,6 +481,29 @@ def test_everything_goes_off_at_once(server):
         }
         assert not server.instrument.output_on
         assert not second.instrument.output_on
+
+
+def test_a_measurement_during_which_everything_is_switched_off_counts_as_aborted():
+    for chunks in (1, 2, 3):
+        with Keithley2400Server(Diode(), time_scale=1) as server, Bay() as bay:
+            smu = bay.open(server.resource)
+            stream = smu.stream(
+                "iv_sweep", start_v=0, stop_v=0.5, points=1000, compliance_a=0.01, nplc=0.01
+            )
+            given = iter(stream)
+            for _ in range(chunks):
+                next(given)
+
+            reports = drivebay.all_outputs_off()
+
+            with pytest.raises(AbortedError):
+                list(given)
+            assert reports[server.resource].verified is True
+            assert not server.instrument.output_on
+            assert stream.run.state == "aborted"
+            assert len(stream.run) >= 100 * chunks
+            with pytest.raises(AbortedError, match="acknowledge"):
+                smu.write(":OUTP ON")
 
 
 def test_an_instrument_whose_keeper_died_keeps_no_other_on(server):

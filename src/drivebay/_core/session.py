@@ -165,6 +165,17 @@ class Session:
         """The keeper tells of something that concerns this instrument."""
         facts = {key: value for key, value in event.items() if key not in {"event", "resource"}}
         self._tell(str(event.get("event")), facts)
+        if event.get("event") == "stopped" and self._use == "measuring" and not self.aborted_by:
+            self.aborted_by = str(event.get("by") or "everything off")
+            # In a thread: events of other instruments do not wait for this one's driver.
+            threading.Thread(target=self._stop_driver, name="drivebay-stopped", daemon=True).start()
+
+    def _stop_driver(self) -> None:
+        """Tell the driver that its instrument was stopped; never raises."""
+        try:
+            self.seat.abort()
+        except Exception as exc:  # noqa: BLE001 - border: a driver's abort()
+            _log.warning("%s: abort: %s", self.resource, exc)
 
     def ready(self) -> Seat:
         """Return the driver; one whose process died is started anew on the same link.

@@ -357,6 +357,8 @@ class Keeper:
             chosen = list(self.held.values())
         for held in chosen:
             held.halted_by = held.stopped_by = by
+        # First: a driver that waits for an answer is told before the instrument falls silent.
+        self.tell({"event": "stopped", "by": by})
         reports = make_all_safe(chosen, order=self.order, forced=True)
         result = {held.resource: _report(reports[held.resource]) for held in chosen}
         for held in chosen:
