@@ -34,7 +34,7 @@ PREPARING: Final = (
     b":SOUR:VOLT:MODE LIST",
     b":SYST:ERR?",
 )
-ARMING: Final = (b":OUTP ON", b":SOUR:LIST:VOLT", b":SOUR:LIST:VOLT", b":TRIG:COUN ", b":READ?")
+ARMING: Final = (b":OUTP ON", b":SOUR:LIST:VOLT", b":SOUR:LIST:VOLT", b":TRIG:COUN 10", b":READ?")
 LEAVING: Final = (b":OUTP OFF", b":OUTP?", b":OUTP?", b":SYST:ERR?", b":SYST:ERR?")
 
 # Of 40: at least five in each phase, more where there is most to lose.
