@@ -363,10 +363,12 @@ def is_one_file(database: sqlite3.Connection) -> bool:
 
 def read_texts(database: sqlite3.Connection, path: Path, table: str, key: str) -> dict[str, str]:
     """Return ``{key: value}`` of a table of texts; StoreError names the first damaged row."""
-    found = {}
+    found: dict[str, str] = {}
     for name, value, crc in database.execute(f"SELECT {key}, value, crc32 FROM {table}"):
         if text_crc32(name, value) != crc:
             raise StoreError(f"{path}: {table} {name!r} is damaged: its checksum does not match")
+        if found and name <= next(reversed(found)):  # a page stands in the place of another
+            raise StoreError(f"{path}: {table} is damaged: {name!r} is not in its place")
         found[name] = value
     return found
 

@@ -56,10 +56,12 @@ def read(database: sqlite3.Connection, path: Path) -> list[Mark]:
     """Return the history, oldest first; StoreError names the first damaged row."""
     if fileformat.format_of(database) == 1:
         return []
-    found = []
+    found: list[Mark] = []
     for fields in rows(database):
         if problem := check(fields):
             raise StoreError(f"{path}: {problem}")
+        if fields[0] != len(found):
+            raise StoreError(f"{path}: marks row {len(found)} is missing")
         found.append(Mark(*fields[:-1]))
     return found
 

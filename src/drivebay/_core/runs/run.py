@@ -6,6 +6,7 @@ read; numpy is imported when the first array is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sqlite3
 import struct
@@ -88,6 +89,7 @@ class Run:
         self._state = "" if damage is None else "damaged"
         self._reason = damage
         self._end: tuple[str, int, int, int] | None = None  # ended_at, time_ns, chunks, rows
+        self._counts: dict[str, int] = {}  # what else the record of the end counts
         self._growing: GrowingColumns | None = None  # what was read of its columns
         self._next_chunk = 0
         if head is not None:
@@ -159,14 +161,18 @@ class Run:
         Raises:
             StoreError: one of them is damaged.
         """
-        found = []
+        self._learn_counts()
+        found: list[tuple[float, str, Any]] = []
         query = "SELECT number, time_ns, kind, data, crc32 FROM events ORDER BY number"
         with self._reading() as database:
             form = fileformat.format_of(database)
             for number, time_ns, kind, data, crc in database.execute(query):
                 if fileformat.event_crc32(form, number, time_ns, kind, data) != crc:
                     raise StoreError(f"{self._file}: event {number} is damaged")
+                if form > 1 and number != len(found):
+                    raise StoreError(f"{self._file}: event {len(found)} is missing")
                 found.append((time_ns / 1e9, kind, plain.from_text(data)))
+        self._require_count("events", len(found))
         return found
 
     @property
@@ -190,12 +196,19 @@ class Run:
 
     def messages(self) -> Iterator[Message]:
         """Give the messages of :attr:`transcript`, reading a block at a time. Raises: as it."""
-        number: int | None = 0
-        while number is not None:
-            block, number = self._block(number)
+        self._learn_counts()
+        blocks = 0
+        while True:
+            block, after = self._block(blocks)
             if isinstance(block, str):
                 raise StoreError(f"{self._file}: {block}")
+            if after is None:
+                break
+            if after != blocks + 1:
+                raise StoreError(f"{self._file}: transcript block {blocks} is missing")
+            blocks = after
             yield from block
+        self._require_count("blocks", blocks)
 
     def salvage_transcript(self) -> tuple[list[Message], tuple[str, ...]]:
         """Return the messages of every block that is whole, and what is wrong with the others."""
@@ -420,6 +433,8 @@ class Run:
         found: list[int] = []
         try:
             found.extend(row[0] for row in database.execute("SELECT number FROM chunks"))
+            if len(set(found)) < len(found):  # a page of the index stands in another's place
+                found = sorted(set(found))
         except sqlite3.DatabaseError:
             if not self._end:
                 raise
@@ -491,7 +506,10 @@ class Run:
         return importlib.import_module("drivebay.plotting").plot_run(self, path=path, **options)
 
     def __repr__(self) -> str:
-        return f"<Run {self.id} {self.method or '?'} {self.state}, {len(self)} rows>"
+        try:
+            return f"<Run {self.id} {self.method or '?'} {self.state}, {len(self)} rows>"
+        except StoreError as exc:
+            return f"<Run {self.id} {self.method or '?'} damaged: {exc}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a small picture, the conditions, the first and last rows."""
@@ -549,7 +567,19 @@ class Run:
             raise StoreError(f"{self._file}: the record of its end is damaged")
         self._state, self._reason = row[0], row[1]
         self._end = (row[2], row[3], row[4], row[5])
+        self._counts = dict(zip(fields.split(", ")[6:], row[6:-1], strict=True))
         return True
+
+    def _learn_counts(self) -> None:
+        """Read the record of the end, before what it counts: a run may end meanwhile."""
+        with contextlib.suppress(StoreError):  # the rest is still to be read
+            self._refresh()
+
+    def _require_count(self, what: str, found: int) -> None:
+        """Raise StoreError if the record of the end counts more or less of something."""
+        count = self._counts.get(what, found)
+        if found != count:
+            raise StoreError(f"{self.path} is damaged: {found} {what} are left of {count}")
 
     def _known_columns(self) -> tuple[fileformat.StoredColumn, ...]:
         if not self._columns:  # a run may learn its columns from its first chunk
@@ -596,7 +626,7 @@ class Run:
             query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number >= ? ORDER BY number"
             for row in database.execute(query, (number,)):
                 found.append(row)
-                size += len(row[-1])
+                size += len(row[-1]) if isinstance(row[-1], bytes) else 0  # or it is damaged
                 if size >= _BYTES_A_LOOK:
                     break
         return found
@@ -611,7 +641,10 @@ class Run:
     def _chunk(self, database: sqlite3.Connection, number: int) -> dict[str, Array]:
         query = f"SELECT {_CHUNK_FIELDS} FROM chunks WHERE number = ?"
         with fileformat.store_errors(self._file, f"read chunk {number} of"):
-            return self._decode(database.execute(query, (number,)).fetchone())
+            row = database.execute(query, (number,)).fetchone()
+        if row is None:
+            raise StoreError(f"{self._file}: chunk {number} is missing")
+        return self._decode(row)
 
     def _decode(self, row: Any) -> dict[str, Array]:
         self._check_chunk(row)

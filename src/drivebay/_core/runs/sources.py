@@ -68,10 +68,12 @@ def read(database: sqlite3.Connection, path: Path) -> dict[str, dict[str, bytes]
     """Return the files by plugin; StoreError names the first that is damaged."""
     found: dict[str, dict[str, bytes]] = {}
     contents: dict[str, bytes] = {}
-    for fields in database.execute(f"SELECT {_FIELDS} FROM sources ORDER BY number"):
+    for number, fields in enumerate(rows(database)):
         problem = check(fields, contents)
         if problem:
             raise StoreError(f"{path}: {problem}")
+        if fields[0] != number:
+            raise StoreError(f"{path}: sources row {number} is missing")
         found.setdefault(fields[1], {})[fields[2]] = contents[fields[3]]
     return found
 
