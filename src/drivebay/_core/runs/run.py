@@ -358,12 +358,14 @@ class Run:
         Raises:
             StoreError: a chunk is damaged or missing; those before it have been given.
         """
+        self._refresh()
         number = first_row = 0
         while batch := self._some_chunks(number):
             for row in batch:
                 self._expect(row, number, first_row)
                 yield self._decode(row)
                 number, first_row = number + 1, first_row + row[2]
+        self._require_rows(first_row)
 
     def __getitem__(self, name: str) -> Array:
         """Return one column, read-only.
@@ -605,7 +607,9 @@ class Run:
             except sqlite3.Error as exc:
                 doing = f"cannot read chunk {self._next_chunk} of {self._file}"
                 raise StoreError(f"{doing}: {exc}") from exc
-        found = self._growing.rows if self._growing else 0
+        self._require_rows(self._growing.rows if self._growing else 0)
+
+    def _require_rows(self, found: int) -> None:
         if self._end and found != self._end[3]:
             raise StoreError(f"{self._file} is damaged: {found} rows are left of {self._end[3]}")
 
