@@ -83,7 +83,8 @@ def test_what_is_handed_on_is_on_the_disk_in_order(store: RunStore):
     assert all(rows >= 3 * kept for kept, rows in seen)
     assert (run.state, len(run), run.values) == ("done", 60, {"note": "fine"})
     assert run["x"].tolist() == [float(n) for n in range(20) for _ in range(3)]
-    assert run_files(store.folder) == [run.path]
+    path = run.path  # waits until it is one file
+    assert run_files(store.folder) == [path]
 
 
 def test_chunks_that_come_while_the_disk_is_busy_share_one_step(store: RunStore):

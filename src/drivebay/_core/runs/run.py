@@ -581,7 +581,7 @@ class Run:
         """Raise StoreError if the record of the end counts more or less of something."""
         count = self._counts.get(what, found)
         if found != count:
-            raise StoreError(f"{self.path} is damaged: {found} {what} are left of {count}")
+            raise StoreError(f"{self._file} is damaged: {found} {what} are left of {count}")
 
     def _known_columns(self) -> tuple[fileformat.StoredColumn, ...]:
         if not self._columns:  # a run may learn its columns from its first chunk
