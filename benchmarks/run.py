@@ -73,8 +73,8 @@ BENCHMARKS = {
         *sessions.ALL,
         *hosts.ALL,
         *backend.ALL,
-        *runs.ALL,
         *catalogue.ALL,
+        *runs.ALL,
     )
 }
 

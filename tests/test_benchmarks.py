@@ -33,6 +33,10 @@ NAMES = [
     "pyvisa_question",
     "pyvisa_programs",
     "catalogue",
+    "durable_chunks",
+    "durable_points",
+    "grouped_points",
+    "reading_back",
 ]
 # What a row calls a peer, and the package that must be there to measure it.
 PEERS = {
