@@ -32,7 +32,7 @@ NUMBERED: dict[str, tuple[bytes, ...]] = {
         b":SENS:CURR:NPLC 0",
         b":SOUR:DEL 0",
         b":SOUR:LIST:VOLT 0",
-        b":TRIG:COUN ",
+        b":TRIG:COUN 2",
         b":OUTP ON",
     )
 }
