@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lab import Event, Log, Wire
 
-# Three segments of 100 points: about 0.13 s each.
+# Three segments of at most 113 points: about 0.14 s each.
 SWEEP: Final[dict[str, Any]] = {
     "start_v": 0,
     "stop_v": 1,
@@ -34,7 +34,7 @@ PREPARING: Final = (
     b":SOUR:VOLT:MODE LIST",
     b":SYST:ERR?",
 )
-ARMING: Final = (b":OUTP ON", b":SOUR:LIST:VOLT", b":SOUR:LIST:VOLT", b":TRIG:COUN 10", b":READ?")
+ARMING: Final = (b":OUTP ON", b":SOUR:LIST:VOLT", b":SOUR:LIST:VOLT", b":TRIG:COUN 11", b":READ?")
 LEAVING: Final = (b":OUTP OFF", b":OUTP?", b":OUTP?", b":SYST:ERR?", b":SYST:ERR?")
 
 # Of 40: at least five in each phase, more where there is most to lose.

@@ -123,7 +123,9 @@ class Levels:
         """Least time the whole sweep takes, in seconds."""
         return self.steps * self.step_s
 
-    def segments(self, at_most: int = 100, seconds: float = 0.25) -> Iterator[NDArray[np.float64]]:
+    def segments(
+        self, at_most: int = 100, seconds: float = 0.25, *, overhead_s: float = 0.0
+    ) -> Iterator[NDArray[np.float64]]:
         """The levels in pieces that an instrument runs on its own, in order.
 
         A piece is as many levels as fit into ``seconds`` (at least one), so that an instrument
@@ -132,11 +134,12 @@ class Levels:
         Args:
             at_most: most levels in a piece, 1 or more (a 2400 takes 100 values a list command).
             seconds: about how long a piece may run by :attr:`step_s`.
+            overhead_s: what the instrument needs for a level beside delay and integration.
 
         Raises:
             ValueError: ``at_most`` is below 1 or ``seconds`` is not above 0.
         """
-        size = piece_size(self.step_s, at_most, seconds)
+        size = piece_size(self.step_s + overhead_s, at_most, seconds)
         levels = self.levels
         for first in range(0, len(levels), size):
             yield levels[first : first + size]

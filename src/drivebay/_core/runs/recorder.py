@@ -183,6 +183,8 @@ class Recorder:
         try:
             self._writer = self._draft.open()
             self._open.set()
+            # The first step makes the log, with a sync of its own: better now than at the end.
+            self._writer.keep((), self._beside(last=False))
             self._keep_all(self._writer)
         except BaseException as exc:  # noqa: BLE001 - task root
             self._error = exc
