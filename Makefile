@@ -58,7 +58,7 @@ demo: $(VENV)/.demo  ## Find a simulated instrument, sweep it, show and keep the
 	@$(PYTHON) -m drivebay demo
 
 test: $(VENV)/.dev  ## Run the tests (PYTEST_ARGS='-k sweep' to choose)
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 check: PYTEST_ARGS += --cov --cov-report=term  ## All that CI checks: format, lint, types, contracts, tests
 check: lint types contracts test
