@@ -8,6 +8,7 @@ import platform
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 

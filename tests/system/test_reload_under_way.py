@@ -101,6 +101,7 @@ def test_fifty_edits_of_which_twenty_are_broken_never_touch_the_connection(
                 assert not info.degraded, info.error_message
             assert smu.driver.edition() == edition
             assert smu.measure("iv_sweep", **SHORT).state == "done"
+            bay.runs.settle()
             if number == 9:  # every kind of thing has happened by then
                 before = descriptors(), len(children(os.getpid()))
 
