@@ -105,6 +105,15 @@ KINDS: dict[str, Kind] = {
             ("smu",),
             "Keithley 2400 family SourceMeter",
         ),
+        Kind(
+            "b2900",
+            "drivebay.sim.b2900.instrument:simulated",
+            tuple(
+                f"B29{number}{version}" for version in "AB" for number in ("01", "02", "11", "12")
+            ),
+            ("ch1", "ch2"),
+            "Keysight B2900 source/measure unit",
+        ),
     )
 }
 

@@ -1,0 +1,95 @@
+"""Keysight B2902A, B2912A and their B versions: either channel alone, or both at one transistor.
+
+Promises: what ``keysight_b2901`` promises, on the channel that ``config`` names; both channels of a
+curve are triggered together, and the drain goes off before the gate. Page numbers are those of the
+B2900 SCPI Command Reference, B2910-90030 Edition 2. Proven on the simulator only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from drivebay.driver import OutputCurve, TransferCurve, method
+
+if TYPE_CHECKING:
+    from drivebay.drivers.keysight_b2901.driver import KeysightB2901, Source, Timeline, decoded
+else:
+    from keysight_b2901.driver import KeysightB2901, Source, Timeline, decoded
+
+
+class KeysightB2902(KeysightB2901):
+    """Source/measure units B2902 and B2912."""
+
+    abort_command = ":ABOR (@1,2)"
+
+    @property
+    def gate_channel(self) -> int:
+        """The channel at the gate; the other one is at the drain."""
+        return int(self.config.get("gate_channel", 1))
+
+    @method("transfer_curve")
+    def transfer_curve(self, p: TransferCurve) -> Iterator[dict[str, Any]]:
+        """Sweep the gate at each drain voltage."""
+        yield from self._curves(p, sweeps_gate=True)
+
+    @method("output_curve")
+    def output_curve(self, p: OutputCurve) -> Iterator[dict[str, Any]]:
+        """Sweep the drain at each gate voltage."""
+        yield from self._curves(p, sweeps_gate=False)
+
+    def _curves(
+        self, p: TransferCurve | OutputCurve, *, sweeps_gate: bool
+    ) -> Iterator[dict[str, Any]]:
+        gate, drain = self.gate_channel, 3 - self.gate_channel
+        swept, held = (gate, drain) if sweeps_gate else (drain, gate)
+        sources = {
+            gate: _source(p, "gate", sweeps_gate),
+            drain: _source(p, "drain", not sweeps_gate),
+        }
+        for c, source in sources.items():
+            self._set_up(c, source, listed=c == swept)
+        clock = Timeline()
+        # The gate first and off last: what it holds back must not flow without it.
+        with self.switched_on(gate), self.switched_on(drain):
+            for outer, begins, levels in p.curves(at_most=250, seconds=0.25):
+                if begins:
+                    first = {swept: float(levels[0]), held: float(outer)}
+                    self.write(*(f":SOUR{c}:VOLT {first[c]!r}" for c in (gate, drain)))
+                    self.sleep(p.hold_s)
+                setup = [
+                    *self._list_setup(swept, "VOLT", levels),
+                    f":TRIG{held}:ALL:COUN {len(levels)}",
+                    ":INIT (@1,2)",
+                ]
+                source, count = sources[gate], len(levels)
+                asked = self.asked((gate, drain), "\n".join(setup), count, source, source.step_s)
+                gate_v, gate_a, seconds, gate_word = asked.numbers()
+                drain_v, drain_a, _, drain_word = self.query_numbers(
+                    f":FETC:ARR? (@{drain})", columns=4, rows=count
+                )
+                at_gate = decoded(gate_v, gate_a, gate_word)
+                at_drain = decoded(drain_v, drain_a, drain_word)
+                yield {
+                    "gate_voltage_v": at_gate["voltage_v"],
+                    "drain_voltage_v": at_drain["voltage_v"],
+                    "drain_current_a": at_drain["current_a"],
+                    "gate_current_a": at_gate["current_a"],
+                    "time_s": clock.rising(seconds),
+                    "in_compliance": at_gate["in_compliance"] | at_drain["in_compliance"],
+                }
+        self.check_errors()
+
+
+def _source(p: TransferCurve | OutputCurve, name: str, is_swept: bool) -> Source:
+    """What the channel at the gate or at the drain does."""
+    levels = p.levels if is_swept else p.outer_levels
+    return Source(
+        function="VOLT",
+        top=float(max(abs(level) for level in levels)),
+        compliance=getattr(p, f"{name}_compliance_a"),
+        sense_range=getattr(p, f"{name}_sense_range_a"),
+        delay_s=p.delay_s,
+        nplc=p.nplc,
+        four_wire=p.four_wire,
+    )
