@@ -36,6 +36,8 @@ NUMBERED: dict[str, tuple[bytes, ...]] = {
         b":OUTP ON",
     )
 }
+# A multimeter sources nothing that a number in a command would set.
+WITHOUT_LEVELS = {"keysight_truevolt"}
 # Cut after its header, so that what has passed could be obeyed.
 SWEEP = SHORT | {"stop_v": 0.875, "delay_s": 0.00125, "points": 25}
 
@@ -43,7 +45,7 @@ SWEEP = SHORT | {"stop_v": 0.875, "delay_s": 0.00125, "points": 25}
 def test_every_built_in_driver_is_here():
     shipped = {path.parent.name for path in BUILT_IN.glob("*/plugin.yaml")}
 
-    assert shipped == NUMBERED.keys()
+    assert shipped - WITHOUT_LEVELS == NUMBERED.keys()
 
 
 def whole_messages(simulator: Simulator) -> set[str]:

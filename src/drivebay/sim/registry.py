@@ -114,6 +114,13 @@ KINDS: dict[str, Kind] = {
             ("ch1", "ch2"),
             "Keysight B2900 source/measure unit",
         ),
+        Kind(
+            "truevolt",
+            "drivebay.sim.truevolt.instrument:simulated",
+            ("34465A", "34460A", "34461A", "34470A"),
+            ("input", "current"),
+            "Keysight Truevolt digital multimeter",
+        ),
     )
 }
 

@@ -44,7 +44,9 @@ def longest(spec: MethodSpec | None, small: Mapping[str, Any]) -> list[dict[str,
     counts = {
         each.name: each.bounds.get("le", _MANY)
         for each in (fields(spec) if spec is not None else ())
-        if each.kind == "int" and each.required and each.name in small
+        # A meter takes one reading unless it is told.
+        if each.kind == "int"
+        and ((each.required and each.name in small) or each.name == "readings")
     }
     if not counts:
         return [dict(small)]
