@@ -86,12 +86,12 @@ class Log:
 
 
 class Simulator:
-    """A simulated Keithley 2400 in a process of its own."""
+    """A simulated instrument in a process of its own, a Keithley 2400 if nothing else is said."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, kind: str = "keithley2400") -> None:
         read, write = os.pipe()
         # Its log is a pipe under a file's name: what it writes is here before it goes on.
-        command = [sys.executable, "-m", "drivebay.sim", "keithley2400", "--log-traffic"]
+        command = [sys.executable, "-m", "drivebay.sim", kind, "--log-traffic"]
         command += ["--device", "resistor", "--log", f"/proc/self/fd/{write}", *options]
         self.process = subprocess.Popen(
             command,
