@@ -121,6 +121,13 @@ KINDS: dict[str, Kind] = {
             ("input", "current"),
             "Keysight Truevolt digital multimeter",
         ),
+        Kind(
+            "e4980a",
+            "drivebay.sim.e4980a.instrument:simulated",
+            ("E4980A", "E4980A-standard", "E4980AL-032", "E4980AL-052", "E4980AL-102"),
+            ("lcr",),
+            "Keysight E4980A or E4980AL LCR meter",
+        ),
     )
 }
 
