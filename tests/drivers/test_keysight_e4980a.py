@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import drivebay
+from drivebay import PluginMetadata, limit_refusals
 from drivebay.driver import ParameterError, ScpiDriver
 from drivebay.sim import Device, EventLog, Resistor, ScpiServer, ShortCircuit
 from drivebay.sim.circuit import Circuit
@@ -192,3 +193,40 @@ def test_more_averages_than_it_has_are_refused():
         with pytest.raises(ParameterError, match="256"):
             at.measure("cv_measurement", **CV | {"averages": 257})
         at.measure("cv_measurement", **CV | {"points": 2, "averages": 256})
+
+
+# -- limits ---------------------------------------------------------------------------------------
+
+MANIFEST = PluginMetadata.from_yaml(FOLDER / "plugin.yaml")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ":BIAS:VOLT 40.1",
+        "bias:voltage:level -41",
+        ":BIAS:VOLT 4.1E1",
+        ":BIAS:VOLT 41V",
+        ":BIAS:VOLT 0.05KV",
+        ":LIST:BIAS:VOLT 0,1,50",
+        ":FREQ 1000;:BIAS:VOLT 99",
+        ":BIAS:STAT ON",  # the level it comes on at was not set
+        ":CURR 0.01",  # drives more volts than anybody set
+        "*RCL 1",
+    ],
+)
+def test_on_a_bench_with_limits_it_is_refused_however_it_is_spelled(command):
+    assert limit_refusals(MANIFEST, "E4980A", [command.encode()])
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        (":BIAS:VOLT 39.9",),
+        (":LIST:BIAS:VOLT -40,0,40",),
+        (":VOLT 0.03",),
+        (":BIAS:VOLT 0", ":BIAS:STAT ON", ":LIST:BIAS:VOLT 1,2", ":TRIG", ":BIAS:STAT OFF"),
+    ],
+)
+def test_control_what_is_within_the_limits_goes_through(commands):
+    assert limit_refusals(MANIFEST, "E4980A", [each.encode() for each in commands]) == []

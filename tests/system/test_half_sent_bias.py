@@ -1,7 +1,7 @@
 """A command that was sent in part: of an LCR meter, whose number is a bias.
 
-``:LIST:BIAS:VOLT 0.0,-2.5`` cut after ``-2`` is another bias, ``:BIAS:VOLT 12.5`` cut after ``1`` as
-well. As in ``test_half_sent.py`` the cable carries the first bytes and the keeper is killed.
+``:LIST:BIAS:VOLT 0.0,-2.5`` cut after ``-2`` is another bias, and so is ``:BIAS:VOLT 12.5`` after
+``1``. As in ``test_half_sent.py`` the cable carries the first bytes and the keeper is killed.
 """
 
 from __future__ import annotations
