@@ -128,6 +128,16 @@ KINDS: dict[str, Kind] = {
             ("lcr",),
             "Keysight E4980A or E4980AL LCR meter",
         ),
+        Kind(
+            "keithley2600",
+            "drivebay.sim.keithley2600.instrument:simulated",
+            (
+                *("2602B", "2601B", "2604B", "2611B", "2612B", "2614B", "2634B", "2635B", "2636B"),
+                *("2601A", "2602A", "2611A", "2612A", "2635A", "2636A"),
+            ),
+            ("smua", "smub"),
+            "Keithley 2600B family System SourceMeter (TSP)",
+        ),
     )
 }
 
