@@ -28,6 +28,7 @@ _SIMPLE = re.compile(rb"(:?[A-Za-z_0-9:]+) (%b(?:,%b)*)\r?\n?" % (_NUMBER, _NUMB
 _OF_NUMBERS = b"0123456789+-.eE,"
 _PLAIN_LIST = re.compile(r"[0-9eE+\-.,]*")
 _NONE: frozenset[str] = frozenset()
+_ANY: Limit = (float("-inf"), float("inf"))
 _GUARDED = frozenset({"level", "clamp", "energise", "recall"})
 _LONGEST_REMEMBERED = 128
 _MOST_REMEMBERED = 1_024
@@ -246,9 +247,26 @@ class Guard:
             raise self._refused("L007", _shown(message), reason)
         for level in found.levels:
             limit = self._limit(level.quantity, level.channel)
-            if limit is not None and not limit[0] <= level.value <= limit[1]:
+            clamp = language.is_clamp(level)
+            held = abs(level.value) if clamp else level.value
+            low, high = _magnitudes(limit) if limit is not None and clamp else limit or _ANY
+            if limit is not None and not low <= held <= high:
                 raise self._beyond(_shown(message), level.quantity, level.value, limit)
+        if self._strict and found.energises:
+            self._require_set(language, message, found)
         return found
+
+    def _require_set(self, language: Assignments, message: bytes, found: Effect) -> None:
+        """Refuse to energise before what protects was set, since connecting or a reset."""
+        for setting in language.firsts:
+            limit = self._limit(setting.quantity, setting.channel)
+            missing = (setting.name, setting.channel) not in self._known
+            if limit is not None and missing and setting.channel in found.energises:
+                text = f"would energise before {setting.name!r} was set (limited is "
+                raise self._refused(
+                    "L004", _shown(message), text + _span(setting.quantity, limit) + ")",
+                    quantity=setting.quantity, limit=limit,
+                )  # fmt: skip
 
     def _remember(self, message: bytes, units: list[Unit], effect: Effect) -> None:
         """Keep what depends on nothing but the message, for the next time it comes."""
@@ -458,10 +476,7 @@ class Guard:
             return float("-inf"), float("inf")
         if rule.kind != "clamp":
             return limit
-        low, high = limit
-        if low < 0 < high:
-            return 0.0, min(-low, high)
-        return (0.0, -low) if high <= 0 else (0.0, high)
+        return _magnitudes(limit)
 
     # -- refusals ---------------------------------------------------------------------------------
 
@@ -503,6 +518,14 @@ class Guard:
 
 def _key(rule: Rule) -> str:
     return f"{rule.kind} {rule.text}"
+
+
+def _magnitudes(limit: Limit) -> Limit:
+    """What a protection may let pass, which it does both ways."""
+    low, high = limit
+    if low < 0 < high:
+        return 0.0, min(-low, high)
+    return (0.0, -low) if high <= 0 else (0.0, high)
 
 
 def _shown(command: bytes | str) -> str:

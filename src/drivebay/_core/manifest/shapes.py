@@ -327,7 +327,7 @@ def _verify(value: Any, problems: list[Problem]) -> dict[str, str]:
         if not isinstance(text, str) or not text.strip():
             message = f"verify needs {key} as text, found {kind_of(text)}"
             problems.append(Problem("M038", message, (*where, key)))
-        elif key == "query" and "?" not in text:
+        elif key == "query" and "?" not in text and not text.startswith("print("):  # TSP
             message = f"verify query {clip(text)} asks nothing; a query has a '?'"
             problems.append(Problem("M038", message, (*where, key)))
     return {key: str(value.get(key, "")) for key in ("query", "equals")}

@@ -103,6 +103,7 @@ class Channel:
         self._trig = Attributes(f"smu{name}.trigger", host.refuse)
         self._trig_source = Attributes(f"smu{name}.trigger.source", host.refuse)
         self._trig_measure = Attributes(f"smu{name}.trigger.measure", host.refuse)
+        self._arm = Attributes(f"smu{name}.trigger.arm", host.refuse)
         self._end_pulse = Attributes(f"smu{name}.trigger.endpulse", host.refuse)
         self._end_sweep = Attributes(f"smu{name}.trigger.endsweep", host.refuse)
         self._build()
@@ -139,6 +140,7 @@ class Channel:
             p=lambda *buffers: self._measured("p", buffers),
         )
         self._trig.fixed(
+            arm=self._arm,
             source=self._trig_source,
             measure=self._trig_measure,
             endpulse=self._end_pulse,
@@ -166,6 +168,8 @@ class Channel:
         self._reset_measure()
         self.table.settable("sense", 0.0, self._set_sense)
         self._trig.settable("count", 1.0, number(0, 1e7))
+        self._arm.settable("count", 1.0, one_of(1))
+        self._arm.settable("stimulus", 0.0, one_of(0))
         for table in (self._trig_source, self._trig_measure):
             table.settable("action", 0.0, one_of(0, 1, 2))
             table.settable("stimulus", 0.0, one_of(0))
@@ -178,7 +182,7 @@ class Channel:
         s = self._src
         s.settable("func", float(_DC_VOLTS), self._set_function)
         s.settable("output", 0.0, self._set_output)
-        for q, limit in (("v", 20.0 if self.model.top("v") < 100 else 20.0), ("i", 0.1)):
+        for q, limit in (("v", 20.0), ("i", 0.1)):
             s.settable(f"level{q}", 0.0, self._level_check(q))
             s.settable(f"limit{q}", limit, self._limit_check(q))
             s.settable(f"range{q}", self.model.ranges(q)[0], self._range_check(q, s))

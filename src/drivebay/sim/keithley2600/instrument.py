@@ -14,7 +14,8 @@ import math
 import threading
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drivebay.sim.circuit import Port
@@ -217,7 +218,7 @@ class Keithley2600(ScpiInstrument):
                     return
                 client, text = self._work.popleft()
                 self._client, self._running = client, True
-                self._execute(text)
+                self._execute_line(text)
                 self._running = self._abort = False
             client.flush()
 
@@ -230,7 +231,7 @@ class Keithley2600(ScpiInstrument):
         if self._abort:
             raise _AbortedScript
 
-    def _execute(self, text: str) -> None:
+    def _execute_line(self, text: str) -> None:
         try:
             self._advance()
             self._interpreted(text.strip())
@@ -261,14 +262,14 @@ class Keithley2600(ScpiInstrument):
 
     def _common(self, text: str) -> None:
         """The common commands (reference manual, "Common commands")."""
-        answers = {
+        answers: dict[str, Callable[[], str]] = {
             "*IDN?": lambda: self.identity,
             "*STB?": lambda: str((4 if self._errors else 0) | self.status.standard.summary << 5),
             "*ESR?": lambda: str(self.status.standard.take_event()),
             "*OPC?": lambda: self._completed("1"),
             "*TST?": lambda: "0",
         }
-        actions = {
+        actions: dict[str, Callable[[], object]] = {
             "*RST": self._reset,
             "*CLS": self._clear_status,
             "*WAI": lambda: self._completed(""),
@@ -366,7 +367,7 @@ class Keithley2600(ScpiInstrument):
         for name, channel in self.channels.items():
             table = self._quiet(f"status.measurement.instrument.smu{name}")
             # Bits 0 and 1: voltage and current limit (status model, measurement registers).
-            table.computed("condition", lambda channel=channel: _limit_bits(channel))
+            table.computed("condition", partial(_limit_bits, channel))
             channels[f"smu{name}"] = table
         instrument = self._quiet("status.measurement.instrument", **channels)
         measurement = self._quiet("status.measurement", instrument=instrument)
@@ -412,7 +413,9 @@ class Keithley2600(ScpiInstrument):
             raise LuaError("bad argument to `printbuffer' (buffer expected)")
         low, high = int(first), int(last)
         items = [
-            each.items(low, high) if isinstance(each, BufferColumn) else each.values()[low - 1 : high]
+            each.items(low, high)
+            if isinstance(each, BufferColumn)
+            else each.values()[low - 1 : high]
             for each in sources
         ]
         shortest = min(map(len, items))

@@ -7,6 +7,7 @@ runs anything. Left out of Lua 5.0: generic ``for``, ``...`` and long strings.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 Node = tuple[Any, ...]
@@ -19,8 +20,10 @@ _TOKEN = re.compile(
     r"|(?P<sign>==|~=|<=|>=|\.\.|[-+*/^%#=<>(){}\[\];,.:])"
 )
 _KEYWORDS = frozenset(
-    "and break do else elseif end false for function if in local nil not or repeat return then"
-    " true until while".split()
+    (
+        *("and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in"),
+        *("local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while"),
+    )
 )
 _PRIORITY = {
     "or": (1, 1), "and": (2, 2), "<": (3, 3), ">": (3, 3), "<=": (3, 3), ">=": (3, 3),
@@ -80,7 +83,7 @@ class Parser:
     def __init__(self, found: list[Token]) -> None:
         self._tokens = found
         self._at = 0
-        self._statements = {
+        self._statements: dict[str, Callable[[], Node]] = {
             "if": self._if, "while": self._while, "repeat": self._repeat, "for": self._for,
             "function": self._function, "local": self._local, "return": self._return,
             "do": self._do, "break": lambda: ("break",),
@@ -247,7 +250,7 @@ class Parser:
 
     def _primary(self) -> Node:
         if self._try("("):
-            found = ("single", self._expression())
+            found: Node = ("single", self._expression())
             self._expect(")")
         else:
             token = self._next

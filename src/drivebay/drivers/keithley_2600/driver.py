@@ -1,0 +1,614 @@
+"""Keithley 2600B family: sweeps by the trigger model of a channel, in segments; two-channel curves.
+
+Promises: both limits are set and the one that counts is read back before the output goes on; each
+level is sourced once, in order, with the output held on in between; the output is off at the end.
+Every statement is one that the manifest's dialect lists, so all of it can be held to limits; no
+script is ever sent. From the Series 2600B Reference Manual, 2600BS-901-01, TSP command reference,
+by the names of the commands. Proven on the simulator only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivebay.driver import (
+    AskedNumbers,
+    DCCurrent,
+    DCVoltage,
+    InstrumentError,
+    IVMonitor,
+    IVSweep,
+    OutputCurve,
+    Resistance,
+    Spot,
+    SteppedSource,
+    Steps,
+    TransferCurve,
+    VISweep,
+    method,
+)
+
+# Bit 6 of a buffer's status: the source was at its limit ("smuX.nvbufferY.statuses").
+COMPLIANCE = 1 << 6
+
+# Longest that a level may well take beyond its delay: a conversion with two references, at 50 Hz,
+# and a few range changes. Only deadlines come of it.
+_CONVERSIONS, _MAINS_S, _RANGING_S = 3, 0.02, 0.1
+# Readings after which the buffers start anew; they hold 60,000 with time stamps.
+_BUFFERED = 50_000
+_LOWEST: Final = {"v": 0.1, "i": 1e-7}
+_OTHER: Final = {"v": "i", "i": "v"}
+_UNITS: Final = {"v": "V", "i": "A"}
+_FUNCTIONS: Final = {"v": "OUTPUT_DCVOLTS", "i": "OUTPUT_DCAMPS"}
+# As a meter; leads that hang free drift to the voltage limit. For a resistance: a volt, a milliamp.
+_METER_V, _METER_A, _OHMS_V, _OHMS_A = 20.0, 0.1, 2.0, 1e-3
+_TEST_A, _NO_CURRENT_A = 1e-6, 1e-8
+# A limit of the quantity that is sourced limits nothing; it is set so that none is left over.
+_IDLE_LIMIT: Final = {"v": 1.0, "i": 1e-3}
+
+Columns = tuple[NDArray[np.float64], ...]
+
+
+class Source(NamedTuple):
+    """What a channel sources, and how it is measured.
+
+    Attributes:
+        function: ``v`` or ``i``; the other one is what is limited.
+        top: largest magnitude that is sourced, in volts or amperes.
+        compliance: limit of the other quantity.
+        range: fixed source range; None for that of ``top``.
+        sense_range: fixed range of the other quantity; None lets the instrument choose.
+        delay_s: source delay of every reading; None for the instrument's own.
+        nplc: integration time in periods of the mains.
+        four_wire: whether the voltage is sensed at the device.
+        auto_zero: whether reference readings are taken with every reading.
+    """
+
+    function: str
+    top: float
+    compliance: float
+    range: float | None = None
+    sense_range: float | None = None
+    delay_s: float | None = 0.0
+    nplc: float = 1.0
+    four_wire: bool = False
+    auto_zero: bool = True
+
+    @property
+    def sense(self) -> str:
+        """What is limited beside what is sourced."""
+        return _OTHER[self.function]
+
+    @property
+    def slowest_s(self) -> float:
+        """Longest that one reading may well take, in seconds."""
+        return (self.delay_s or 0.0) + _CONVERSIONS * self.nplc * _MAINS_S + _RANGING_S
+
+
+class Keithley2600(SteppedSource):
+    """System SourceMeters 2601B to 2636B, and the 2600A models with the same commands."""
+
+    abort_command = "abort"
+    error_query = 'print(string.format("%d,%s", errorqueue.next()))'
+    output_query = (
+        'print(string.format("%d", smua.source.output + (smub and smub.source.output or 0)))'
+    )
+    ascii_setup: ClassVar = ("format.data = format.ASCII", "format.asciiprecision = 10")
+    binary_setup: ClassVar = (
+        "format.data = format.REAL64",
+        "format.byteorder = format.LITTLEENDIAN",
+    )
+    binary_dtype = "<f8"
+    binary_has_length = False  # its blocks begin with #0 ("format.data")
+    _slowest_step_s = 0.0
+
+    @property
+    def _channel(self) -> str:
+        return "smu" + str(self.config.get("channel", "a"))
+
+    @method("iv_sweep")
+    def iv_sweep(self, p: IVSweep) -> Iterator[dict[str, Any]]:
+        """Run the levels as list sweeps of about 0.25 s each."""
+        source = Source(
+            function="v",
+            top=p.max_abs_v,
+            compliance=p.compliance_a,
+            range=p.source_range_v,
+            sense_range=p.sense_range_a,
+            delay_s=p.delay_s,
+            nplc=p.nplc,
+            four_wire=p.four_wire,
+        )
+        yield from self._swept(source, p.segments(at_most=100, seconds=0.25))
+
+    @method("vi_sweep")
+    def vi_sweep(self, p: VISweep) -> Iterator[dict[str, Any]]:
+        """Run the levels as list sweeps of about 0.25 s each."""
+        source = Source(
+            function="i",
+            top=p.max_abs_a,
+            compliance=p.compliance_v,
+            range=p.source_range_a,
+            sense_range=p.sense_range_v,
+            delay_s=p.delay_s,
+            nplc=p.nplc,
+            four_wire=p.four_wire,
+        )
+        yield from self._swept(source, p.segments(at_most=100, seconds=0.25))
+
+    @method("spot")
+    def spot(self, p: Spot) -> Iterator[dict[str, Any]]:
+        """Run a list of one level."""
+        yield from self._swept(_source_of(p, p.delay_s), [np.array([p.level])])
+
+    @method("iv_monitor")
+    def iv_monitor(self, p: IVMonitor) -> Iterator[dict[str, Any]]:
+        """Hold the level, and read in groups of about 0.25 s at the instrument's own interval."""
+        groups = p.segments(at_most=100, seconds=0.25)
+        source = _source_of(p, 0.0)
+        for points in self._held(source, p.level, groups, p.interval_s, settle_s=p.delay_s):
+            yield _decoded(points)
+
+    @method("dc_voltage")
+    def dc_voltage(self, p: DCVoltage) -> Iterator[dict[str, Any]]:
+        """Source 0 A, and read the voltage; the limit is 1 % above the range, or 20 V."""
+        limit_v = _METER_V if p.range_v is None else 1.01 * p.range_v
+        source = Source(
+            function="i",
+            top=0.0,
+            compliance=self._at_most("voltage_v", limit_v),
+            sense_range=p.range_v,
+            delay_s=p.delay_s,
+            nplc=p.nplc,
+            auto_zero=p.auto_zero,
+        )
+        groups = p.segments(at_most=100, seconds=0.25)
+        for _, volt, seconds, status in self._held(source, 0.0, groups, p.interval_s):
+            overload = _limited(status) | ~np.isfinite(volt)
+            yield {"voltage_v": volt, "time_s": seconds, "overload": overload}
+
+    @method("dc_current")
+    def dc_current(self, p: DCCurrent) -> Iterator[dict[str, Any]]:
+        """Source 0 V, and read the current; the limit is 1 % above the range, or 100 mA."""
+        limit_a = _METER_A if p.range_a is None else 1.01 * p.range_a
+        source = Source(
+            function="v",
+            top=0.0,
+            compliance=self._at_most("current_a", limit_a),
+            sense_range=p.range_a,
+            delay_s=p.delay_s,
+            nplc=p.nplc,
+            auto_zero=p.auto_zero,
+        )
+        groups = p.segments(at_most=100, seconds=0.25)
+        for amp, _, seconds, status in self._held(source, 0.0, groups, p.interval_s):
+            overload = _limited(status) | ~np.isfinite(amp)
+            # A source counts what flows out of it, a meter what flows in.
+            yield {"current_a": 0.0 - amp, "time_s": seconds, "overload": overload}
+
+    @method("resistance")
+    def resistance(self, p: Resistance) -> Iterator[dict[str, Any]]:
+        """Source a current, measure it and the voltage, and divide."""
+        source = Source(
+            function="i",
+            top=self._at_most("current_a", p.max_current_a or _OHMS_A),
+            compliance=self._at_most("voltage_v", p.max_voltage_v or _OHMS_V),
+            delay_s=p.delay_s,
+            nplc=p.nplc,
+            four_wire=p.four_wire,
+            auto_zero=p.auto_zero,
+        )
+        channel = self._channel
+        self._set_up(channel, source)
+        buffered = _Buffered(channel)
+        with self._on(channel):
+            level_a = self._test_current(source, buffered, p.range_ohm)
+            # The zero follows its level, so that what drifts is out of both.
+            pattern = [level_a, 0.0] if p.offset_compensation else [level_a]
+            groups = p.segments(at_most=1 if p.interval_s else 50, seconds=0.25)
+            for count in self._on_time(groups, p.interval_s):
+                asked = self._ask_sweep(source, buffered, np.array(pattern * count))
+                amp, volt, seconds, status = buffered.points(asked)
+                ohm, overload = _ohms(*(part.reshape(count, -1) for part in (volt, amp, status)))
+                yield {
+                    "resistance_ohm": ohm,
+                    "time_s": seconds.reshape(count, -1)[:, -1],
+                    "overload": overload,
+                }
+        self.check_errors()
+
+    @method("transfer_curve")
+    def transfer_curve(self, p: TransferCurve) -> Iterator[dict[str, Any]]:
+        """Step the gate's channel, hold the drain's, and read both at each level."""
+        yield from self._curves(p, gate_top=p.max_abs, drain_top=max(map(abs, p.drain_v)))
+
+    @method("output_curve")
+    def output_curve(self, p: OutputCurve) -> Iterator[dict[str, Any]]:
+        """Step the drain's channel, hold the gate's, and read both at each level."""
+        yield from self._curves(p, gate_top=max(map(abs, p.gate_v)), drain_top=p.max_abs)
+
+    # -- paced from outside ----------------------------------------------------------------------
+
+    @contextmanager
+    def stepping(self, p: Steps) -> Iterator[None]:
+        """Source a voltage that others step."""
+        source = Source(
+            function="v",
+            top=p.top_v,
+            compliance=p.compliance_a,
+            sense_range=p.sense_range_a,
+            nplc=p.nplc,
+            four_wire=p.four_wire,
+        )
+        self._slowest_step_s = source.slowest_s
+        self._set_up(self._channel, source)
+        with self._on(self._channel):
+            yield
+        self.check_errors()
+
+    def step_to(self, level_v: float) -> None:
+        """Go to a level and do not wait for it to settle."""
+        self.write(f"{self._channel}.source.levelv = {level_v!r}")
+
+    def step_read(self) -> dict[str, Any]:
+        """Measure once."""
+        channel = self._channel
+        points = self.query_numbers(
+            _print_buffer(1, 1, _columns(channel)),
+            columns=4,
+            rows=1,
+            expected_s=self._slowest_step_s,
+            after=[*_cleared(channel), _measure(channel)],
+        )
+        found = _decoded(tuple(points))
+        return {name: column[0].item() for name, column in found.items() if name != "time_s"}
+
+    # -- what they are made of --------------------------------------------------------------------
+
+    def _on(self, channel: str) -> Any:
+        return self.output(
+            on=f"{channel}.source.output = 1",
+            off=(f"{channel}.abort()", f"{channel}.source.output = 0"),
+            query=f'print(string.format("%d", {channel}.source.output))',
+        )
+
+    @staticmethod
+    def _is_on(answer: str) -> bool:
+        try:
+            return float(answer) != 0.0
+        except ValueError:
+            return True
+
+    def _swept(
+        self, source: Source, segments: Iterable[NDArray[np.float64]]
+    ) -> Iterator[dict[str, Any]]:
+        """Source the levels of each segment in a list sweep, with the output on throughout."""
+        channel = self._channel
+        self._set_up(channel, source)
+        buffered = _Buffered(channel)
+        asked: AskedNumbers | None = None
+        with self._on(channel):
+            for levels in segments:
+                if asked is not None:
+                    asked.wait()
+                before, asked = asked, self._ask_sweep(source, buffered, levels)
+                # While the instrument runs a segment, the one before is read and handed out.
+                if before is not None:
+                    yield _decoded(buffered.points(before))
+            if asked is not None:
+                yield _decoded(buffered.points(asked))
+        self.check_errors()
+
+    def _ask_sweep(
+        self, source: Source, buffered: _Buffered, levels: NDArray[np.float64]
+    ) -> AskedNumbers:
+        """Have the trigger model source some levels once, and ask for what it read."""
+        channel, count = buffered.channel, len(levels)
+        numbers = ",".join(map(repr, levels.tolist()))
+        clear, first = buffered.place(count)
+        return self.ask_numbers(
+            _print_buffer(first, first + count - 1, _columns(channel)),
+            columns=4,
+            rows=count,
+            expected_s=count * source.slowest_s,
+            after=[
+                *clear,
+                f"{channel}.trigger.source.list{source.function}({{{numbers}}})",
+                f"{channel}.trigger.count = {count}",
+                f"{channel}.trigger.initiate()",
+                "waitcomplete()",
+            ],
+        )
+
+    def _held(
+        self,
+        source: Source,
+        level: float,
+        groups: Iterable[int],
+        interval_s: float,
+        *,
+        settle_s: float = 0.0,
+    ) -> Iterator[Columns]:
+        """Hold one level; current, voltage, time and status of each group of readings."""
+        channel = self._channel
+        self._set_up(channel, source)
+        buffered = _Buffered(channel)
+        # The instrument keeps intervals up to 1 s ("smuX.measure.interval").
+        paced = interval_s <= 1.0
+        with self._on(channel):
+            if level:
+                self.write(f"{channel}.source.level{source.function} = {level!r}")
+            self.sleep(settle_s or (source.delay_s or 0.0))
+            if paced and interval_s:
+                self.write(f"{channel}.measure.interval = {interval_s!r}")
+            for count in self._on_time(groups, interval_s):
+                clear, first = buffered.place(count)
+                asked = self.ask_numbers(
+                    _print_buffer(first, first + count - 1, _columns(channel)),
+                    columns=4,
+                    rows=count,
+                    expected_s=count * max(source.slowest_s, interval_s),
+                    after=[*clear, f"{channel}.measure.count = {count}", _measure(channel)],
+                )
+                yield buffered.points(asked)
+        self.check_errors()
+
+    def _on_time(self, groups: Iterable[int], interval_s: float) -> Iterator[int]:
+        """Each group when it is due, counted from the first one on, so that nothing drifts."""
+        began_s, done = time.monotonic(), 0
+        for count in groups:
+            self.sleep(max(0.0, began_s + done * interval_s - time.monotonic()))
+            yield count
+            done += count
+
+    def _curves(
+        self, p: TransferCurve | OutputCurve, *, gate_top: float, drain_top: float
+    ) -> Iterator[dict[str, Any]]:
+        """Both channels on; the inner one is stepped by statements that need no answer each."""
+        gate = "smu" + str(self.config.get("gate_channel", "b"))
+        drain = "smua" if gate == "smub" else "smub"
+        for channel, top, limit_a, sense_a in (
+            (gate, gate_top, p.gate_compliance_a, p.gate_sense_range_a),
+            (drain, drain_top, p.drain_compliance_a, p.drain_sense_range_a),
+        ):
+            source = Source("v", top, limit_a, sense_range=sense_a, nplc=p.nplc)
+            self._set_up(channel, source._replace(four_wire=p.four_wire))
+        outer, inner = (drain, gate) if isinstance(p, TransferCurve) else (gate, drain)
+        slowest_s = p.delay_s + 2 * source.slowest_s
+        columns = [
+            *(f"{gate}.nvbuffer2.readings", f"{drain}.nvbuffer2.readings"),
+            *(f"{drain}.nvbuffer1.readings", f"{gate}.nvbuffer1.readings"),
+            f"{drain}.nvbuffer1.timestamps",
+            *(f"{drain}.nvbuffer1.statuses", f"{gate}.nvbuffer1.statuses"),
+        ]
+        buffered = _Buffered(drain, also=gate)
+        with self._on(gate), self._on(drain):
+            for held, begins, levels in p.curves(at_most=50, seconds=0.25):
+                if begins:
+                    first_v = levels.tolist()[0]
+                    self.write(f"{outer}.source.levelv = {held!r}")
+                    self.write(f"{inner}.source.levelv = {first_v!r}")
+                    self.sleep(p.hold_s)
+                clear, first = buffered.place(len(levels))
+                after = [*clear, *_steps(inner, levels, p.delay_s, (drain, gate))]
+                found = self.query_numbers(
+                    _print_buffer(first, first + len(levels) - 1, columns),
+                    columns=7,
+                    rows=len(levels),
+                    expected_s=len(levels) * slowest_s,
+                    after=after,
+                )
+                yield {
+                    "gate_voltage_v": found[0],
+                    "drain_voltage_v": found[1],
+                    "drain_current_a": found[2],
+                    "gate_current_a": found[3],
+                    "time_s": buffered.clock.rising(found[4]),
+                    "in_compliance": _limited(found[5]) | _limited(found[6]),
+                }
+        self.check_errors()
+
+    def _test_current(self, source: Source, buffered: _Buffered, range_ohm: float | None) -> float:
+        """A current that makes about a volt, found with a small one; its range is set."""
+        if range_ohm is None:
+            asked = self._ask_sweep(source, buffered, np.array([min(_TEST_A, source.top)]))
+            amp, volt, _, _ = buffered.points(asked)
+            range_ohm = float(abs(volt[-1]) / max(abs(amp[-1]), _NO_CURRENT_A))
+            if not np.isfinite(range_ohm):
+                range_ohm = source.compliance / _TEST_A
+        level_a = min(max(1.0 / max(range_ohm, 1e-6), _LOWEST["i"]), source.top)
+        self.write(f"{buffered.channel}.source.rangei = {level_a!r}")
+        return level_a
+
+    def _at_most(self, quantity: str, wanted: float) -> float:
+        """A limit, no higher than the model and the bench allow."""
+        span = (self.ranges or {}).get(quantity)
+        return wanted if span is None else min(wanted, max(abs(span[0]), abs(span[1])))
+
+    def _set_up(self, channel: str, source: Source) -> None:
+        """Set everything the measurement depends on, and see that the limit is as it was told."""
+        self.write("*CLS", *self._setup_commands(channel, source))
+        self.check_errors()
+        answer = self.query(f"print({channel}.source.limit{source.sense})")
+        found, wanted = float(answer), source.compliance
+        # The answer has six digits or more ("format.asciiprecision").
+        if not abs(found - wanted) <= 1e-3 * wanted:
+            unit = _UNITS[source.sense]
+            raise InstrumentError(
+                f"{self.resource_name} has compliance {found:g} {unit} after {wanted:g} {unit}"
+                " was set",
+                resource=self.resource_name,
+            )
+
+    def _setup_commands(self, channel: str, source: Source) -> list[str]:
+        """Nothing is taken over from before; the output comes on at 0."""
+        function, sense = source.function, source.sense
+        quantity = "voltage_v" if function == "v" else "current_a"
+        idle_limit = self._at_most(quantity, max(source.top, _IDLE_LIMIT[function]))
+        ranging = (
+            f"measure.autorange{sense} = 1"
+            if source.sense_range is None
+            else f"measure.range{sense} = {source.sense_range!r}"
+        )
+        delay = (
+            "source.delay = -1"
+            if source.delay_s is None
+            else (f"source.delay = {float(source.delay_s)!r}")
+        )
+        settings = [
+            *("abort()", "source.output = 0", f"source.func = {channel}.{_FUNCTIONS[function]}"),
+            *("source.autorangev = 1", "source.autorangei = 1"),
+            *("source.levelv = 0", "source.leveli = 0"),
+            f"source.limit{sense} = {float(source.compliance)!r}",
+            f"source.limit{function} = {float(idle_limit)!r}",
+            # A level of 0 has no range of its own: the lowest is the quietest.
+            f"source.range{function} = {float(source.range or source.top or _LOWEST[function])!r}",
+            *(f"sense = {1 if source.four_wire else 0}", delay, "measure.delay = 0"),
+            *(
+                ranging,
+                f"measure.autorange{function} = 1",
+                f"measure.nplc = {float(source.nplc)!r}",
+            ),
+            f"measure.autozero = {2 if source.auto_zero else 1}",
+            *("measure.filter.enable = 0", "measure.count = 1", "measure.interval = 0"),
+            *("nvbuffer1.clear()", "nvbuffer2.clear()"),
+            *("nvbuffer1.appendmode = 1", "nvbuffer2.appendmode = 1"),
+            *("nvbuffer1.collecttimestamps = 1", "nvbuffer2.collecttimestamps = 1"),
+            *("trigger.arm.count = 1", "trigger.arm.stimulus = 0", "trigger.source.stimulus = 0"),
+            *("trigger.measure.stimulus = 0", "trigger.endpulse.stimulus = 0"),
+            *("trigger.source.action = 1", "trigger.measure.action = 1"),
+            f"trigger.measure.iv({channel}.nvbuffer1, {channel}.nvbuffer2)",
+            # The level is held between levels and between segments, not taken back to 0.
+            *("trigger.endpulse.action = 1", "trigger.endsweep.action = 1"),
+        ]
+        return [f"{channel}.{each}" for each in settings]
+
+
+class _Buffered:
+    """Where the next readings of a channel will be in its buffers, and their time stamps."""
+
+    def __init__(self, channel: str, also: str = "") -> None:
+        self.channel = channel
+        self.clock = _Timeline()
+        self._clear = [*_cleared(channel), *(_cleared(also) if also else [])]
+        self._used = 0
+
+    def place(self, count: int) -> tuple[list[str], int]:
+        """Statements to send before, and the number of the first of some readings."""
+        clear: list[str] = []
+        if self._used + count > _BUFFERED:
+            clear, self._used = self._clear, 0
+        first = self._used + 1
+        self._used += count
+        return clear, first
+
+    def points(self, asked: AskedNumbers) -> Columns:
+        """Current, voltage, time and status."""
+        amp, volt, seconds, status = asked.numbers()
+        return amp, volt, self.clock.rising(seconds), status
+
+
+class _Timeline:
+    """Time stamps as one line that never runs back.
+
+    They count from the first reading of the buffer, through all segments. Where the buffers were
+    cleared in between, the host's clock says where the new ones belong.
+    """
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._offset_s = 0.0
+        self._last_s = -1.0
+
+    def rising(self, stamps: NDArray[np.float64]) -> NDArray[np.float64]:
+        seconds: NDArray[np.float64] = stamps + self._offset_s
+        if seconds[0] <= self._last_s:
+            host_s = time.monotonic() - self._began_s
+            shift = max(host_s - seconds[-1], self._last_s - seconds[0] + 1e-6)
+            self._offset_s += shift
+            seconds = seconds + shift
+        self._last_s = float(seconds[-1])
+        return seconds
+
+
+def _source_of(p: Spot | IVMonitor, delay_s: float) -> Source:
+    return Source(
+        function="v" if p.sources_voltage else "i",
+        top=abs(p.level),
+        compliance=p.compliance,
+        range=p.source_range,
+        sense_range=p.sense_range,
+        delay_s=delay_s,
+        nplc=p.nplc,
+        four_wire=p.four_wire,
+    )
+
+
+def _columns(channel: str) -> list[str]:
+    return [
+        f"{channel}.nvbuffer1.readings",
+        f"{channel}.nvbuffer2.readings",
+        f"{channel}.nvbuffer1.timestamps",
+        f"{channel}.nvbuffer1.statuses",
+    ]
+
+
+def _print_buffer(first: int, last: int, columns: Iterable[str]) -> str:
+    return f"printbuffer({first}, {last}, {', '.join(columns)})"
+
+
+def _measure(channel: str) -> str:
+    """One statement for current and voltage of one moment, into the two buffers."""
+    return f"{channel}.measure.iv({channel}.nvbuffer1, {channel}.nvbuffer2)"
+
+
+def _cleared(channel: str) -> list[str]:
+    return [f"{channel}.nvbuffer1.clear()", f"{channel}.nvbuffer2.clear()"]
+
+
+def _steps(
+    inner: str, levels: NDArray[np.float64], delay_s: float, read: tuple[str, ...]
+) -> Iterator[str]:
+    """Statements that go through some levels and read channels at each."""
+    for level in levels.tolist():
+        yield f"{inner}.source.levelv = {level!r}"
+        if delay_s:
+            yield f"delay({float(delay_s)!r})"
+        yield from map(_measure, read)
+
+
+def _limited(status: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (status.astype(np.int64) & COMPLIANCE) > 0
+
+
+def _decoded(points: Columns) -> dict[str, NDArray[Any]]:
+    """Readings by column; what was over its range is no number already."""
+    amp, volt, seconds, status = points
+    return {
+        "voltage_v": volt,
+        "current_a": amp,
+        "time_s": seconds,
+        "in_compliance": _limited(status),
+    }
+
+
+def _ohms(
+    volt: NDArray[np.float64], amp: NDArray[np.float64], status: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Resistances, and which are none; a row of each array belongs to one.
+
+    At the voltage limit both are measured, so their ratio still holds until no current flows.
+    """
+    # With a zero beside the level, what is there without a current is taken out.
+    rise_v = volt[:, 0] - (volt[:, 1] if volt.shape[1] > 1 else 0.0)
+    rise_a = amp[:, 0] - (amp[:, 1] if amp.shape[1] > 1 else 0.0)
+    none = _limited(status[:, 0]) & (np.abs(rise_a) < _NO_CURRENT_A)
+    overload = none | ~np.isfinite(rise_v) | ~np.isfinite(rise_a) | (rise_a == 0)
+    ratio = rise_v / np.where(rise_a == 0, 1.0, rise_a)
+    return np.where(overload, np.inf, ratio), overload
