@@ -1,0 +1,285 @@
+"""The 2600B driver: what it measures, what it refuses, and that limits cannot be passed in TSP."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import drivebay
+from drivebay import Bay, InstrumentError, LimitError, PluginMetadata
+from drivebay._core.limits import Guard
+from drivebay.sim import Resistor
+from drivebay.sim.circuitfile import read_circuit
+from drivebay.sim.eventlog import EventLog
+from drivebay.sim.keithley2600 import Keithley2600
+from drivebay.sim.server import ScpiServer
+from drivebay.sim.virtualbench import VirtualBench
+from drivebay.testing import check_driver
+
+FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2600"
+MANIFEST = PluginMetadata.from_yaml(FOLDER / "plugin.yaml")
+SWEEP = {"start_v": -1.0, "stop_v": 1.0, "points": 251, "compliance_a": 0.01, "nplc": 0.01}
+QCODES = Path(sys.prefix).parent / ".venv-bench" / "bin" / "python"
+TRANSISTOR = """
+circuit: transistor
+instruments:
+  smu:
+    kind: keithley2600
+    model: "2636B"
+    tcp_port: 20001
+    ports: {smua: [drain, gnd], smub: [gate, gnd]}
+devices:
+  transistor:
+    kind: mosfet
+    nodes: {drain: drain, gate: gate, source: gnd}
+    threshold_v: 1.5
+    gain_a_per_v2: 2.0e-3
+"""
+
+
+@pytest.fixture
+def instrument() -> Keithley2600:
+    devices = {"a": Resistor(1000.0), "b": Resistor(1e5)}
+    return Keithley2600("2602B", devices, time_scale=0.0, noise=0.0, log=EventLog(traffic=True))
+
+
+@pytest.fixture
+def resource(instrument: Keithley2600) -> Iterator[str]:
+    with ScpiServer(instrument) as server:
+        yield server.resource
+
+
+@pytest.fixture
+def bay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bay]:
+    monkeypatch.setenv("DRIVEBAY_HOME", str(tmp_path))
+    monkeypatch.setenv("DRIVEBAY_LEASES", str(tmp_path / "leases"))
+    with Bay(home=tmp_path) as found:
+        yield found
+
+
+def test_a_sweep_of_several_segments_is_ohms_law_in_order(resource, bay, instrument):
+    smu = bay.open(resource, isolation="inline")
+
+    run = smu.measure("iv_sweep", **SWEEP)
+
+    assert smu.plugin.metadata.name == "keithley_2600"
+    np.testing.assert_allclose(run["voltage_v"], np.linspace(-1, 1, 251), atol=1e-5)
+    np.testing.assert_allclose(run["current_a"], run["voltage_v"] / 1000, atol=1e-7)
+    assert np.all(np.diff(run["time_s"]) > 0)
+    assert len(instrument.log.named("output_on")) == 1
+
+
+def test_the_level_is_held_from_segment_to_segment(resource, bay, instrument):
+    bay.open(resource, isolation="inline").measure("iv_sweep", **SWEEP | {"start_v": 0.5})
+
+    between = instrument.log.named("level")
+    assert all(event["level"] >= 0.5 for event in between[:-1])
+
+
+def test_compliance_is_told_with_each_point(resource, bay):
+    smu = bay.open(resource, isolation="inline")
+
+    run = smu.measure("iv_sweep", **SWEEP | {"compliance_a": 5e-4})
+
+    assert run["in_compliance"].tolist() == (np.abs(np.linspace(-1, 1, 251)) > 0.5).tolist()
+
+
+def test_channel_b_is_measured_if_the_options_say_so(resource, bay):
+    smu = bay.open(resource, isolation="inline", config={"channel": "b"})
+
+    run = smu.measure("spot", level_v=1.0, compliance_a=1e-3)
+
+    assert run["current_a"][0] == pytest.approx(1e-5, rel=1e-3)
+
+
+def test_a_model_with_one_channel_has_no_curves_and_never_switches_on(bay):
+    single = Keithley2600("2601B", time_scale=0.0)
+    with ScpiServer(single) as server:
+        with (
+            bay.open(server.resource, isolation="inline") as smu,
+            pytest.raises(InstrumentError, match="smub"),
+        ):
+            smu.measure(
+                "output_curve", drain_start_v=0, drain_stop_v=1, points=3, gate_v=[1],
+                drain_compliance_a=0.1, gate_compliance_a=0.1,
+            )  # fmt: skip
+        assert single.log.named("output_on") == []
+
+
+def test_a_transfer_curve_of_a_simulated_mosfet_has_its_threshold(bay, tmp_path):
+    path = tmp_path / "circuit.yaml"
+    path.write_text(TRANSISTOR)
+    with (
+        VirtualBench(read_circuit(path), free_ports=True, time_scale=0.0) as bench,
+        bay.open(bench.resource("smu"), isolation="inline") as smu,
+    ):
+        run = smu.measure(
+            "transfer_curve", gate_start_v=0, gate_stop_v=4, points=81, drain_v=[5.0],
+            drain_compliance_a=0.05, gate_compliance_a=1e-3,
+        )  # fmt: skip
+
+    gate, drain = run["gate_voltage_v"], run["drain_current_a"]
+    assert np.all(np.abs(drain[gate < 1.0]) < 1e-4)
+    slope = np.polyfit(gate[gate > 2.5], np.sqrt(drain[gate > 2.5]), 1)
+    assert -slope[1] / slope[0] == pytest.approx(1.5, abs=0.1)
+
+
+def test_it_is_gold_on_the_simulator(resource):
+    report = check_driver("keithley_2600", resource)
+
+    assert report.level == "gold", str(report)
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def guard(**limits: tuple[float, float]) -> Guard:
+    allowed = limits or {"voltage_v": (-5.0, 5.0), "current_a": (-0.1, 0.1)}
+    dialect = MANIFEST.dialect
+    return Guard(dialect, allowed, strict=True, subject="smu", source="bench.yaml")
+
+
+def verdict(judge: Guard, statement: str) -> str:
+    try:
+        judge.committed(judge.check(statement.encode()))
+    except LimitError as refused:
+        return refused.code
+    return ""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "smua.source.levelv = 2e2",
+        "smua.source.levelv=200",
+        "  smua . source . levelv   =   +2E+2 ",
+        "smub.source.levelv = -6",
+        "smua.source.limiti = 0.2",
+        "smub.source.limitv = 20",
+        "smua.trigger.source.listv({0, 1, 200})",
+        "smua.trigger.source.listv({ -6 , 1 })",
+        "smua.source.leveli = 1",
+    ],
+)
+def test_a_value_beyond_its_limit_is_refused_in_every_spelling(statement):
+    assert verdict(guard(), statement) == "L001"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'smua["source"]["levelv"] = 1',
+        "smua['source'].levelv = 1",
+        "local s = smua.source",
+        "s = smua.source",
+        "s.levelv = 200",
+        "smua.source.levelv = 1 smua.source.levelv = 200",
+        "smua.source.levelv = 1; smua.source.levelv = 200",
+        "smua.source.levelv = 0x10",
+        "smua.source.levelv = 1e2e2",
+        "smua.source.levelv = 2 * 100",
+        "smua.source.levelv = -- 1",
+        "smua.source.output = 0\nsmua.source.levelv = 200",
+        "smua.source.levelv, smua.source.leveli = 1, 1",
+        "for v = 0, 200 do smua.source.levelv = v end",
+        "smua.trigger.source.linearv(0, 200, 11)",
+        "smua.trigger.source.listv(levels)",
+        "loadandrunscript",
+        "smua.measure.nplc = smua.source.levelv",
+        "dofile('x')",
+        "smua.source.output = 1 + 0",
+        "delay(1) smua.source.levelv = 200",
+        "*RCL 1",
+    ],
+)
+def test_what_cannot_be_followed_is_refused(statement):
+    assert verdict(guard(), statement) == "L007"
+
+
+PROTECTED = [
+    "smua.source.levelv = 0",
+    "smua.source.leveli = 0",
+    "smua.source.limiti = 0.01",
+    "smua.source.limitv = 5",
+]
+
+
+@pytest.mark.parametrize("left_out", PROTECTED)
+def test_nothing_goes_on_before_level_and_limit_are_set(left_out):
+    judge = guard()
+    for statement in PROTECTED:
+        if statement != left_out:
+            assert verdict(judge, statement) == ""
+
+    assert verdict(judge, "smua.source.output = 1") == "L004"
+
+
+def test_control_with_all_of_them_it_goes_on_and_a_reset_forgets_them():
+    judge = guard()
+
+    assert [verdict(judge, each) for each in PROTECTED] == [""] * 4
+    assert verdict(judge, "smub.source.output = 1") == "L004"
+    assert verdict(judge, "smua.source.output = 1") == ""
+    assert judge.energised_channels == {"1"}
+    assert verdict(judge, "smua.reset()") == ""
+    assert not judge.energised
+    assert verdict(judge, "smua.source.output = 1") == "L004"
+
+
+# -- programs of others ----------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:It is not known:FutureWarning")
+def test_pymeasures_driver_measures_on_the_simulator(resource, instrument):
+    keithley = pytest.importorskip("pymeasure.instruments.keithley")
+    smu = keithley.Keithley2600(resource, visa_library="@py", read_termination="\n")
+    smu.ChA.apply_voltage(voltage_range=2, compliance_current=0.01)
+    smu.ChA.source_voltage = 0.5
+    smu.ChA.source_output = "ON"
+
+    assert smu.ChA.current == pytest.approx(5e-4, rel=1e-3)
+    assert smu.ChA.voltage == pytest.approx(0.5, rel=1e-3)
+    assert smu.ChA.source_output == "ON"
+    smu.ChA.source_output = "OFF"
+    assert smu.next_error[0] == 0
+    smu.adapter.close()
+    assert not instrument.output_on
+
+
+_QCODES = """
+import sys
+from qcodes.instrument_drivers.Keithley import Keithley2602B
+from qcodes.dataset import LinSweep
+smu = Keithley2602B("smu", sys.argv[1], visalib="@py")
+smu.smua.reset()
+smu.smua.mode("voltage")
+smu.smua.limiti(0.01)
+smu.smua.volt(0.5)
+smu.smua.output(True)
+print(smu.smua.curr(), smu.smua.volt())
+smu.smua.setup_fastsweep(LinSweep(smu.smua.volt, 0, 1, 11), mode="IV")
+print(*smu.smua.fastsweep())
+smu.smua.output(False)
+smu.close()
+"""
+
+
+def test_qcodess_driver_and_its_lua_sweep_run_on_the_simulator(resource, instrument):
+    if not QCODES.exists() or shutil.which(str(QCODES)) is None:
+        pytest.skip("QCoDeS is not installed beside the benchmarks")
+    done = subprocess.run(
+        [str(QCODES), "-c", _QCODES, resource], capture_output=True, text=True, timeout=120
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    spot, sweep = done.stdout.strip().splitlines()[-2:]
+    assert float(spot.split()[0]) == pytest.approx(5e-4, rel=1e-3)
+    np.testing.assert_allclose([*map(float, sweep.split())], np.linspace(0, 1e-3, 11), atol=1e-8)
+    assert instrument.log.named("error", "internal_error") == []
+    assert not instrument.output_on
