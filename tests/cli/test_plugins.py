@@ -45,7 +45,7 @@ def test_the_list_has_what_a_script_needs_of_each_plugin(drivebay, user_plugins,
 
     found = by_name(done.json)
     assert done.code == failures.OK
-    assert set(found) >= {"acme", "keithley_2400"}
+    assert set(found) >= {"acme", "keithley_2400", "scpi"}
     assert found["acme"]["version"] == "1.0.0"
     assert found["acme"]["status"] == "discovered"
     assert found["acme"]["source"] == "folder"
