@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import runpy
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -294,6 +295,12 @@ def bench_page() -> str:
     return str(importlib.import_module("drivebay._core.bench.page").reference_page())
 
 
+def instruments_page() -> str:
+    """Every built-in driver: what it serves, what it measures, and what it was tried with."""
+    made = runpy.run_path(str(Path(__file__).with_name("instruments.py")))
+    return page([*made["parts"]()])
+
+
 def diagnostics_page() -> str:
     """Every code, from the tables of the stages that give them."""
     parameters = importlib.import_module("drivebay._core.methods.page").CODES
@@ -338,6 +345,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
     "manifest.md": manifest_page,
     "bench.md": bench_page,
+    "instruments.md": instruments_page,
     "diagnostics.md": diagnostics_page,
 }
 

@@ -15,6 +15,7 @@ GENERATED = [
     "diagnostics.md",
     "driver-api.md",
     "errors.md",
+    "instruments.md",
     "manifest.md",
     "methods.md",
     "testing.md",

@@ -107,6 +107,19 @@ class AnyScpi(ScpiDriver):
             yield {_TIME: np.array([asked_s]), **self._rows(p, 1)}
         self._clear_errors()
 
+    def get_identity(self) -> dict[str, str]:
+        """The parts of the ``*IDN?`` reply; all empty where it is none, with ``reply`` as it was.
+
+        Older instruments answer it with an error or a name of their own, and can be asked all the
+        same: nothing was chosen by it.
+        """
+        reply = self.query("*IDN?")
+        parts = [part.strip() for part in reply.split(",", 3)]
+        names = ("manufacturer", "model", "serial", "firmware")
+        if len(parts) != len(names):
+            return {**dict.fromkeys(names, ""), "reply": reply}
+        return dict(zip(names, parts, strict=True))
+
     def _rows(self, p: _Question, rows: int | None = None) -> dict[str, Any]:
         # As text, in whatever format it is set to: a change of format would be a setting.
         timeout_s = self.link.timeout_s + p.expected_s

@@ -1,0 +1,134 @@
+"""Software that others wrote against ours: their drivers on our simulators, ours on theirs.
+
+Every entry of ``cases.yaml`` runs here. An instrument that another's simulator or driver rejects is
+our bug until the manual says otherwise.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import drivebay
+from drivebay import Bay
+from drivebay.sim.circuit import Circuit
+from drivebay.sim.devices import Resistor
+from drivebay.sim.eventlog import EventLog
+from drivebay.sim.registry import Options, kind_named
+from drivebay.sim.server import ScpiServer
+
+HERE = Path(__file__).parent
+CASES = yaml.safe_load((HERE / "cases.yaml").read_text(encoding="utf-8"))
+CLIENTS = [pytest.param(case, id=case["case"]) for case in CASES["clients"]]
+SIMULATORS = [
+    pytest.param(case, id=f"{case['driver']}-{case['file']}") for case in CASES["simulators"]
+]
+# QCoDeS pins its own versions, so it lives in an environment beside ours.
+PLACES = (HERE.parents[2], Path(sys.prefix).parent)
+
+
+@cache
+def interpreter(software: str) -> str | None:
+    """A Python that has the software; None where there is none."""
+    package = {"PyMeasure": "pymeasure", "QCoDeS": "qcodes", "pyvisa-sim": "pyvisa_sim"}[software]
+    if importlib.util.find_spec(package):
+        return sys.executable
+    for place in PLACES:
+        python = place / ".venv-bench" / "bin" / "python"
+        if python.exists() and _has(str(python), package):
+            return str(python)
+    return None
+
+
+def _has(python: str, package: str) -> bool:
+    code = f"import importlib.util as u, sys; sys.exit(u.find_spec({package!r}) is None)"
+    return subprocess.run([python, "-c", code], check=False).returncode == 0
+
+
+def needed(software: str) -> str:
+    python = interpreter(software)
+    if python is None:
+        pytest.skip(f"{software} is not installed, here or in .venv-bench")
+    return python
+
+
+def file_of(case: dict[str, Any]) -> Path:
+    """Where the other program keeps a simulator file."""
+    package = {"QCoDeS": "qcodes", "pyvisa-sim": "pyvisa_sim"}[case["software"]]
+    code = f"import importlib.util as u; print(u.find_spec({package!r}).origin)"
+    python = needed(case["software"])
+    origin = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    folder = Path(origin.stdout.strip()).parent
+    return (folder / "instrument" / "sims" if package == "qcodes" else folder) / case["file"]
+
+
+def bench_of(tmp_path: Path, case: dict[str, Any]) -> Path:
+    pytest.importorskip("pyvisa_sim")
+    path = tmp_path / "bench.yaml"
+    entry = {"resource": case["resource"], "visa_library": f"{file_of(case)}@sim"}
+    path.write_text(yaml.safe_dump({"instruments": {"theirs": entry}}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CLIENTS)
+def test_a_driver_of_others_measures_a_resistor_on_our_simulator(case):
+    python = needed(case["software"])
+    kind = kind_named(case["simulator"])
+    log = EventLog(None, True)
+    port = Circuit.around(Resistor(1000.0))
+    instrument = kind.make({kind.ports[0]: port}, Options(time_scale=0.0, log=log))
+
+    with ScpiServer(instrument) as server:
+        words = [python, str(HERE / "clients.py"), case["case"], server.resource]
+        without = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        done = subprocess.run(
+            words, check=False, capture_output=True, text=True, timeout=120, env=without
+        )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["current_a"] == pytest.approx(2e-3, rel=1e-3)
+    for value in found.get("buffered", []):
+        assert value == pytest.approx(2e-3, rel=1e-3)
+    assert found["errors"] == []
+    assert log.named("error", "internal_error") == []
+
+
+@pytest.mark.parametrize("case", SIMULATORS)
+def test_our_driver_reads_an_instrument_that_others_simulate(case, tmp_path):
+    how: dict[str, Any] = {"plugin": case["driver"], "config": {"error_query": ""}}
+    with Bay(bench=bench_of(tmp_path, case)) as bay, bay.open("theirs", **how) as instrument:
+        run = instrument.measure("query", command=case["command"])
+
+    assert run.state == "done"
+    assert run["value"] == pytest.approx([case["answers"]])
+
+
+@pytest.mark.parametrize("case", SIMULATORS)
+def test_find_looks_at_it_and_never_takes_another_model_for_ours(case, tmp_path):
+    with Bay(bench=bench_of(tmp_path, case)) as bay:
+        (found,) = [each for each in bay.find() if each.alias == "theirs"]
+        model = found.identity.get("model", "")
+        claimed = bay.plugins.find_driver_for_model(model) if model else None
+
+    assert found.error is None
+    assert found.plugin in {None, claimed}
+
+
+def test_every_client_is_listed_and_every_driver_of_the_list_is_ours():
+    source = (HERE / "clients.py").read_text(encoding="utf-8")
+    defined = {line[4 : line.index("(")] for line in source.splitlines() if line[:4] == "def "}
+    drivers = {path.parent.name for path in Path(drivebay.__file__).parent.glob("drivers/*/*.yaml")}
+
+    assert {case["case"] for case in CASES["clients"]} == defined
+    assert {case["driver"] for part in CASES.values() for case in part} <= drivers
