@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 import drivebay
-from drivebay import Bay, InstrumentError, LimitError, PluginMetadata
+from drivebay import Bay, DriverCrashedError, InstrumentError, LimitError, PluginMetadata
 from drivebay._core.limits import Guard
 from drivebay.driver import open_link
 from drivebay.sim.b2900 import B2900
@@ -246,6 +248,37 @@ def test_the_safe_state_is_of_both_channels(bay: Bay, transistor: ScpiServer) ->
 
     assert report.verified is True
     assert not transistor.instrument.output_on  # type: ignore[attr-defined]
+
+
+def test_a_killed_driver_leaves_both_channels_off(bay: Bay) -> None:
+    with VirtualBench(parse_circuit(TRANSISTOR), free_ports=True) as bench:
+        server = bench.servers["smu"]
+        instrument = bay.open(server.resource)
+        chunks = iter(instrument.stream("transfer_curve", **{**CURVE, "points": 2000}))
+        first = next(chunks)
+        assert instrument.host_pid is not None
+
+        os.kill(instrument.host_pid, signal.SIGKILL)
+        with pytest.raises(DriverCrashedError):
+            for _ in chunks:
+                pass
+
+        assert len(first["time_s"]) > 0
+        assert not server.instrument.output_on  # type: ignore[attr-defined]
+        off = {event["channel"] for event in server.log.named("output_off")}
+        assert off == {"ch1", "ch2"}
+
+
+def test_the_end_of_a_long_run_is_found_by_status_and_that_of_a_short_one_by_its_answer(
+    bay: Bay,
+) -> None:
+    with served("B2901A", Resistor(1e3)) as server:
+        instrument = bay.open(server.resource)
+
+        instrument.spot(level_v=1.0, compliance_a=0.01)
+        assert ":STAT:OPER:COND?" not in sent(server)
+        instrument.spot(level_v=1.0, compliance_a=0.01, delay_s=0.7)
+        assert ":STAT:OPER:COND?" in sent(server)
 
 
 # -- limits ----------------------------------------------------------------------------------------
