@@ -49,6 +49,14 @@ def test_show_has_how_it_was_made_and_some_rows(drivebay, runs):
     assert rows[0].startswith(runs[1][:8])
     assert rows[1] == "0"
     assert rows[-1] == "29"
+    assert len(rows) == 1 + 12
+
+
+def test_show_has_every_row_of_a_short_run(drivebay, runs):
+    done = drivebay("runs", "show", runs[0])
+
+    rows = [line.split()[0] for line in done.out.splitlines() if line.strip()[:1].isdigit()]
+    assert rows[1:] == ["0", "1", "2"]
 
 
 def test_show_gives_all_points_as_json(drivebay, runs):

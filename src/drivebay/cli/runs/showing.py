@@ -235,8 +235,8 @@ def rows_table(run: Run, rows: int) -> str:
     from drivebay.plotting import engineering
 
     columns, units, kinds = run.columns, run.units, run.kinds
-    total = len(run)
-    places = sorted({round(at * (total - 1) / max(1, rows - 1)) for at in range(min(rows, total))})
+    shown, last = min(rows, len(run)), len(run) - 1
+    places = [round(at * last / max(1, shown - 1)) for at in range(shown)]
     heads = ["row", *columns]
     body = []
     for place in places:
