@@ -447,3 +447,31 @@ def test_a_damaged_run_of_format_1_is_not_given_new_checksums(store: RunStore, o
         store.open(old).tag("old")
 
     assert old.read_bytes() == before
+
+
+def test_halves_of_surrogate_pairs_are_spelt_out_wherever_they_are_given(store: RunStore) -> None:
+    odd, told = "caf\udce9", "caf\\udce9"
+    writer = store.create(
+        method=odd, parameters={odd: [odd]}, columns=COLUMNS, sources={odd: {odd: b"x = 1\n"}}
+    )
+    writer.append({"x": 1.0})
+    writer.add_event(odd, {"line": odd})
+
+    run = writer.finish("failed", odd, {odd: odd})
+    run.note(odd)
+
+    assert (run.method, run.parameters, run.reason) == (told, {told: [told]}, told)
+    assert run.values == {told: told}
+    assert [event[1:] for event in run.events][1] == (told, {"line": told})
+    assert run.all_sources == {told: {told: b"x = 1\n"}}
+    assert [note.text for note in run.notes] == [told]
+    assert run.verify() == ()
+    assert [each.id for each in store.search(text="caf")] == [run.id]
+
+
+def test_whole_characters_of_any_plane_are_kept(store: RunStore) -> None:
+    writer = store.create(method="m", parameters={"é": "😀 \\ud83d"}, columns=COLUMNS)
+
+    run = writer.finish("aborted", "😀", {"ü": "\\"})
+
+    assert (run.parameters, run.reason, run.values) == ({"é": "😀 \\ud83d"}, "😀", {"ü": "\\"})

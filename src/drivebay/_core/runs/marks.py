@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from drivebay._core.errors import RunError, StoreError
-from drivebay._core.runs import fileformat
+from drivebay._core.runs import fileformat, plain
 
 Kind = Literal["tag", "untag", "note"]
 
@@ -169,9 +169,10 @@ def _insert(
     for kind, text in given:
         if (kind == "tag" and text in standing) or (kind == "untag" and text not in standing):
             continue
-        mark = Mark(number, at, by, kind, text)
+        mark = Mark(number, at, plain.spelt_out(by), kind, plain.spelt_out(text))
         database.execute(
-            "INSERT INTO marks VALUES (?, ?, ?, ?, ?, ?)", (number, at, by, kind, text, mark.crc32)
+            "INSERT INTO marks VALUES (?, ?, ?, ?, ?, ?)",
+            (number, at, mark.by, kind, mark.text, mark.crc32),
         )
         number += 1
         standing ^= {text} if kind != "note" else set()

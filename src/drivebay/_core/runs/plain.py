@@ -3,13 +3,14 @@
 Numpy scalars and arrays become plain numbers and lists. Not-a-number and infinities are kept as
 ``{"$float": "nan"}``, complex numbers as ``{"$complex": [re, im]}`` and bytes as
 ``{"$bytes": hex}``; a key that begins with ``$`` gets a second one, so that nothing of a user's is
-taken for one of ours.
+taken for one of ours. Half a surrogate pair, which no file takes, is spelt out (:func:`spelt_out`).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import date
 from enum import Enum
@@ -33,12 +34,25 @@ def to_text(value: object, where: str) -> str:
     Raises:
         RunError: something in it is no data (an open file, a function).
     """
-    return json.dumps(_plain(value, where), allow_nan=False, ensure_ascii=False)
+    text = json.dumps(_plain(value, where), allow_nan=False, ensure_ascii=False)
+    return text if text.isascii() else _HALF.sub(_json_spelt_out, text)
 
 
 def from_text(text: str) -> Any:
     """Return what :func:`to_text` was given; tuples are lists, numpy's numbers plain ones."""
     return json.loads(text, object_hook=_revive)
+
+
+def spelt_out(text: str) -> str:
+    r"""Return ``text`` as UTF-8 can hold it.
+
+    Python has halves of surrogate pairs where a file name or an instrument's answer was no text.
+    Stored as they are they would come up again in every export, terminal and page.
+
+    >>> spelt_out("caf\udce9")
+    'caf\\udce9'
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def strict(value: Any) -> Any:
@@ -56,6 +70,7 @@ def strict(value: Any) -> Any:
     return value
 
 
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _AS_IT_IS: Final = frozenset({bool, int, str, type(None), Plain})
 
 
@@ -105,6 +120,10 @@ def _special(value: Any, where: str) -> Any:
 def _exact(value: Any) -> Any:
     """Strip a subclass of int or str (an IntFlag's value, a str subclass) to the plain type."""
     return str(value) if isinstance(value, str) else int(value)
+
+
+def _json_spelt_out(half: re.Match[str]) -> str:
+    return f"\\\\u{ord(half[0]):04x}"  # inside JSON text, where a backslash is two
 
 
 def _key(key: object) -> str:

@@ -147,7 +147,7 @@ class Recorder:
             text = plain.to_text(str(exc), kind)
         if len(text) > _MOST_TEXT:
             text = plain.to_text(f"{text[:_MOST_TEXT]} (cut, {len(text)} characters)", kind)
-        self._noted.append(Event(self._draft.shape.now_ns(), kind, text))
+        self._noted.append(Event(self._draft.shape.now_ns(), plain.spelt_out(kind), text))
 
     def finish(self, state: str, reason: str | None, values: Mapping[str, object]) -> Run:
         """Store what is left, the values and the end; return when all of it is on the disk.

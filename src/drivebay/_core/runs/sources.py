@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from drivebay._core.errors import StoreError
-from drivebay._core.runs import fileformat
+from drivebay._core.runs import fileformat, plain
 
 Sources = Mapping[str, Mapping[str, bytes]]
 """Plugin name -> relative path -> bytes; the run's own plugin is the first."""
@@ -49,9 +49,9 @@ def rows_of(sources: Sources) -> Iterator[tuple[Any, ...]]:
     for plugin, files in sources.items():
         for path, content in sorted(files.items()):
             digest, packed = _packed(bytes(content))
-            row = SourceRow(
-                number, plugin, path, digest, len(content), None if digest in seen else packed
-            )
+            data = None if digest in seen else packed
+            names = plain.spelt_out(plugin), plain.spelt_out(path)
+            row = SourceRow(number, *names, digest, len(content), data)
             seen.add(digest)
             number += 1
             yield (

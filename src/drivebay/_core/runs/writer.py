@@ -320,7 +320,8 @@ class RunWriter:
             StoreError: the disk is full or gone.
         """
         text = plain.to_text(data, f"event {kind}")
-        self.keep((), Beside(events=(Event(self._shape.now_ns(), kind, text),)))
+        event = Event(self._shape.now_ns(), plain.spelt_out(kind), text)
+        self.keep((), Beside(events=(event,)))
 
     def finish(
         self,
@@ -368,9 +369,10 @@ class RunWriter:
                 f"run {self.id} cannot end as {state!r}; it ends as {', '.join(ENDINGS)}"
             )
         value_lines = _value_lines(values or {})
+        reason = None if reason is None else plain.spelt_out(reason)
         problem = self._last_points()
         if problem is not None and state == "done":
-            state, reason = "failed", f"{type(problem).__name__}: {problem}"
+            state, reason = "failed", plain.spelt_out(f"{type(problem).__name__}: {problem}")
         with self._guard:
             self._must_be_open()
             self._ended = True
@@ -464,7 +466,10 @@ def check_values(values: Mapping[str, object]) -> None:
 
 
 def _value_lines(values: Mapping[str, object]) -> list[tuple[str, str, int]]:
-    texts = [(str(name), plain.to_text(value, f"values/{name}")) for name, value in values.items()]
+    texts = [
+        (plain.spelt_out(str(name)), plain.to_text(value, f"values/{name}"))
+        for name, value in values.items()
+    ]
     return [(name, text, fileformat.text_crc32(name, text)) for name, text in texts]
 
 
