@@ -746,6 +746,19 @@ def test_a_run_that_is_written_cannot_be_thrown_away(store: RunStore):
     assert writer.finish("done").state == "done"
 
 
+def test_a_run_that_has_just_ended_here_can_be_thrown_away(store: RunStore):
+    writer = begin(store)
+    run = writer.end("done")  # in two files, until a thread has folded it
+    folding = threading.Timer(0.05, writer.fold)
+    folding.start()
+
+    (gone,) = store.gc([run.id], remove=True)
+    folding.join()
+
+    assert gone.moved_to is not None
+    assert RunStore(store.folder).open(gone.moved_to).verify() == ()
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

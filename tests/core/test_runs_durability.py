@@ -156,6 +156,38 @@ os.kill(os.getpid(), 9)
     assert state == "interrupted"
 
 
+@pytest.mark.slow
+def test_a_fork_while_another_thread_ends_a_run_can_read_and_write_runs(store: RunStore):
+    script = """
+import signal, threading
+from drivebay._core.runs import holder
+begin().finish("done")
+holding, forked = threading.Event(), threading.Event()
+def hold():
+    with holder._guard:
+        holding.set()
+        forked.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+holding.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    assert store.open().state == "done"
+    begin().finish("aborted")
+    os._exit(0)
+forked.set()
+thread.join()
+_, status = os.waitpid(child, 0)
+os.write(1, b"%d\\n" % os.waitstatus_to_exitcode(status))
+"""
+    with child(script, store.folder) as process:
+        out, err = process.communicate()
+
+    assert out == b"0\n", err
+    assert [run.state for run in store.list()] == ["aborted", "done"]
+
+
 def test_a_live_run_copied_without_its_lock_is_interrupted_not_running(
     store: RunStore, tmp_path: Path
 ):

@@ -43,6 +43,16 @@ _guard = threading.RLock()  # re-entrant: a collected Holder releases in whateve
 _held: set[tuple[int, str]] = set()  # (process, lock file); the process, because a fork copies us
 _ending: dict[tuple[int, str], threading.Event] = {}  # those whose run has its end already
 
+
+def _in_the_child() -> None:
+    """A lock that another thread held at the fork would be held in the child for ever."""
+    global _guard
+    _guard = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_the_child)
+
 _SETTLE_S = 3.0
 """Longest wait for a run to become one file; its writer gives up before that."""
 

@@ -105,7 +105,9 @@ def throw_away(folder: Path, litter: Litter) -> Litter:
     trash.mkdir(exist_ok=True)
     if litter.kind != "run":
         return replace(litter, moved_to=_move(litter.path, trash))
-    lock = holder.hold(litter.path.with_suffix(fileformat.LOCK_SUFFIX))
+    lock_path = litter.path.with_suffix(fileformat.LOCK_SUFFIX)
+    holder.settle(lock_path)  # it may have ended just now, in this very program
+    lock = holder.hold(lock_path)
     if lock is None:
         raise RunError(f"run {litter.path.stem} is being written; end it before it is moved away")
     try:

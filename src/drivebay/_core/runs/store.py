@@ -42,6 +42,16 @@ _clock_guard = threading.Lock()
 _last_tick = 0
 
 
+def _in_the_child() -> None:
+    """A lock that another thread held at the fork would be held in the child for ever."""
+    global _clock_guard
+    _clock_guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_the_child)
+
+
 class RunStore:
     """The runs in one folder; the folder is made with the first of them."""
 
