@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 
 import pytest
 
@@ -285,6 +286,16 @@ def test_tags_and_notes_are_put_on_and_tags_taken_away(drivebay, runs):
     assert "Max: a note" in drivebay("runs", "note", "last", "another").out
 
 
+def test_a_note_tells_its_time_as_the_run_does_its_start(drivebay, runs):
+    noted = drivebay("runs", "note", "last", "loose").out
+    shown = drivebay("runs", "show", "last").out
+
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}"
+    assert re.search(rf"started +{moment}", shown)
+    assert re.search(rf"note +loose \(.*, {moment}\)", shown)
+    assert re.search(rf"^  {moment} .*: loose$", noted, re.MULTILINE)
+
+
 def test_a_tag_that_is_no_word_is_refused(drivebay, runs):
     done = drivebay("runs", "tag", "last", "two words")
 
@@ -335,6 +346,15 @@ def test_points_are_compared_row_by_row_and_code_line_by_line(drivebay, home):
     assert " a = 1" in text
     assert "+b = 3" in text
     assert "500 mV" in text
+
+
+def test_a_comparison_says_yes_and_no(drivebay, home):
+    one, other = (stored(home, parameters={"four_wire": wires}) for wires in (True, False))
+    ids = [writer.finish("done").id for writer in (one, other)]
+
+    done = drivebay("runs", "compare", *ids)
+
+    assert re.search(r"^parameters.four_wire +yes +no$", done.out, re.MULTILINE)
 
 
 def test_one_run_is_no_comparison(drivebay, runs):

@@ -14,6 +14,7 @@ from drivebay.plotting.numbers import engineering, words
 _UNITS = {"v": "V", "a": "A", "s": "s", "hz": "Hz", "ohm": "ohm", "f": "F", "k": "K", "w": "W"}
 _MOST_FACTS = 3  # a legend is read at a glance
 _MOST_TEXT = 40
+_OTHERWISE = {"up_and_down": "one way", "four_wire": "two wires"}
 
 
 def instrument(identity: object) -> str:
@@ -60,11 +61,13 @@ def parameter(name: str, value: Any) -> str:
 
     >>> parameter("compliance_a", 0.01), parameter("four_wire", True), parameter("points", 5)
     ('compliance 10 mA', 'four wire', 'points 5')
+    >>> parameter("up_and_down", False)
+    'one way'
     """
     unit = _UNITS.get(name.rpartition("_")[2], "") if "_" in name else ""
     text = words(name, unit).lower()
     if isinstance(value, bool):
-        return text if value else f"no {text}"
+        return text if value else _OTHERWISE.get(name, f"no {text}")
     said = engineering(value, unit) if isinstance(value, int | float) else str(value)
     return f"{text} {said}"[:_MOST_TEXT]
 

@@ -163,6 +163,8 @@ def _tell(found: dict[str, Any]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return _ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = f"{value:.10g}" if isinstance(value, float) else str(value)
     return clean(text if len(text) <= 40 else f"{text[:37]}...")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -150,6 +151,14 @@ def clean(text: str) -> str:
     'ok?[2J'
     """
     return "".join(each if each.isprintable() or each == "\t" else "?" for each in text)
+
+
+def local(moment: str) -> str:
+    """A moment of a run in this machine's time, with its offset."""
+    try:
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return moment
 
 
 def _say_why_none(runs: RunStore, filtered: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drivebay.cli.output import emit, json_option
-from drivebay.cli.runs.listing import clean, marks, store
+from drivebay.cli.runs.listing import clean, local, marks, store
 
 if TYPE_CHECKING:
     from drivebay import Run
@@ -49,4 +49,4 @@ def _tell(run: Run, as_json: bool) -> None:
         return
     click.echo(clean(f"{run.id}  {' '.join(run.tags) or 'no tags'}"))
     for note in run.notes:
-        click.echo(clean(f"  {note.at[:16].replace('T', ' ')} {note.by}: {note.text}"))
+        click.echo(clean(f"  {local(note.at)} {note.by}: {note.text}"))

@@ -7,14 +7,13 @@ is written only into the folder that was named, and runs nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from drivebay.cli.output import emit, heading, json_option, table
-from drivebay.cli.runs.listing import clean, marks, store
+from drivebay.cli.runs.listing import clean, local, marks, store
 
 if TYPE_CHECKING:
     from drivebay import Run
@@ -92,7 +91,7 @@ def _mark_facts(run: Run) -> Iterator[tuple[str, str]]:
     if run.tags:
         yield "tags", " ".join(run.tags)
     for note in run.notes:
-        yield "note", f"{note.text} ({note.by}, {note.at[:16].replace('T', ' ')})"
+        yield "note", f"{note.text} ({note.by}, {local(note.at)})"
 
 
 def _instrument_facts(run: Run) -> Iterator[tuple[str, str]]:
@@ -116,7 +115,7 @@ def _origin_facts(run: Run) -> Iterator[tuple[str, str]]:
         "plugin",
         f"{plugin.get('name')} {plugin.get('version')}" + (f" ({code})" if code else ""),
     )
-    yield "started", f"{_local(run.started_at)} (took {engineering(run.duration_s, 's')})"
+    yield "started", f"{local(run.started_at)} (took {engineering(run.duration_s, 's')})"
     made = run.provenance
     by = " on ".join(filter(None, (str(made.get("user") or ""), str(made.get("host") or ""))))
     if by:
@@ -160,14 +159,6 @@ def _short(value: object) -> str:
     else:
         text = f"{value:.10g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}... ({len(text)} characters)"
-
-
-def _local(moment: str) -> str:
-    """A moment in this machine's time, with its offset."""
-    try:
-        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
-    except ValueError:
-        return moment
 
 
 def _everything(run: Run, transcript: bool) -> dict[str, Any]:
