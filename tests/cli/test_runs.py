@@ -242,7 +242,7 @@ def stored(home, **more):
         method="iv_sweep",
         plugin={"name": "p", "version": "1", "sha256": more.get("sha256", "ab" * 32)},
         resource="R",
-        parameters={"stop_v": more.get("stop_v", 1.0)},
+        parameters={"stop_v": more.get("stop_v", 1.0), **more.get("parameters", {})},
         columns=[("voltage_v", "V", "float"), ("count", "", "int")],
         sources={"p": more.get("sources", {})},
     )
