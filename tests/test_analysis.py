@@ -216,6 +216,15 @@ def test_what_is_no_diode_is_refused_with_the_reason(volts, amps, message):
         fit_diode(volts, amps)
 
 
+def test_a_resistor_that_was_swept_again_and_again_is_seen_as_one():
+    noise = np.random.default_rng(4)
+    volts = np.tile(np.linspace(-1, 1, 101), 100)
+    amps = volts / 1000 + 1e-8 * noise.standard_normal(len(volts))
+
+    with pytest.raises(ValueError, match="a resistor's grows as"):
+        fit_diode(volts + 1e-6 * noise.standard_normal(len(volts)), amps)
+
+
 @pytest.mark.parametrize("temperature_k", [0.0, -1.0, float("nan")])
 def test_a_temperature_that_cannot_be_is_refused(temperature_k):
     with pytest.raises(ValueError, match="expected more than 0"):

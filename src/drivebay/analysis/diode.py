@@ -29,6 +29,7 @@ _LOUD = 10.0  # a current this many noise floors up says something about the cur
 _STEEPEST_POWER_LAW = (
     2.2  # current as a power of voltage: a resistor 1, space charge 2, a diode > 4
 )
+_COARSE = 200  # steps of voltage between which slopes are taken, at most
 _MAX_UNCERTAIN = 0.5  # of ideality, or of ln(saturation current) / 2: more is not a measurement
 
 
@@ -142,7 +143,7 @@ def fit_diode(
     volts, amps, floor_a = _usable(voltage_v, current_a, temperature_k, in_compliance)
     thermal_v = _BOLTZMANN_OVER_CHARGE * temperature_k
     loud = amps > _LOUD * floor_a
-    start = _first_guess(volts[loud], amps[loud], thermal_v)
+    start = _first_guess(*_coarse(volts[loud], amps[loud]), thermal_v)
     best, covariance, floor_a = _solve(volts, amps, floor_a, start, thermal_v)
     log_is, ideality, ohms, siemens = (float(value) for value in best)
     u_log_is, u_ideality, u_ohms, u_siemens = (float(v) ** 0.5 for v in covariance.diagonal())
@@ -206,7 +207,7 @@ def _usable(
             f" at least {_MIN_POINTS} are needed{hint}"
         )
     heard &= forward & (amps > 0)
-    _refuse_a_resistor(volts[heard], amps[heard], hint)
+    _refuse_a_resistor(*_coarse(volts[heard], amps[heard]), hint)
     return volts[forward], amps[forward], floor_a
 
 
@@ -237,6 +238,20 @@ def _refuse_a_resistor(volts: Array, amps: Array, hint: str) -> None:
             f"not a diode: the current grows no faster than {power},"
             f" a resistor's grows as V^1{hint}"
         )
+
+
+def _coarse(volts: Array, amps: Array) -> tuple[Array, Array]:
+    """Return what a long or repeated sweep looks like from afar: means over steps of voltage.
+
+    Neighbours of many points are apart by noise alone, and a slope between them says nothing.
+    """
+    import numpy as np
+
+    if len(volts) <= _COARSE:
+        return volts, amps
+    step = (volts - volts[0]) * (_COARSE / max(float(volts[-1] - volts[0]), 1e-300))
+    _, group, size = np.unique(step.astype(int), return_inverse=True, return_counts=True)
+    return np.bincount(group, volts) / size, np.exp(np.bincount(group, np.log(amps)) / size)
 
 
 def _slopes(x: Array, y: Array, window: int = 5) -> Array:
