@@ -57,7 +57,7 @@ def level(name: str) -> str:
 
 
 def _cases_of(name: str, cases: Mapping[str, Any]) -> Iterator[str]:
-    for case in cases["clients"]:
+    for case in (*cases["clients"], *cases["elsewhere"]):
         if case["driver"] == name:
             yield f"on our simulator: {case['proves']}"
     for case in cases["simulators"]:

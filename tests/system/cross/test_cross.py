@@ -104,9 +104,9 @@ def test_a_driver_of_others_measures_a_resistor_on_our_simulator(case):
     assert log.named("error", "internal_error") == []
 
 
-@pytest.mark.parametrize("case", SIMULATORS)
-def test_our_driver_reads_an_instrument_that_others_simulate(case, tmp_path):
-    how: dict[str, Any] = {"plugin": case["driver"], "config": {"error_query": ""}}
+@pytest.mark.parametrize("case", [each for each in SIMULATORS if "command" in each.values[0]])
+def test_any_instrument_that_others_simulate_is_read_raw(case, tmp_path):
+    how: dict[str, Any] = {"plugin": "scpi", "config": {"error_query": ""}}
     with Bay(bench=bench_of(tmp_path, case)) as bay, bay.open("theirs", **how) as instrument:
         run = instrument.measure("query", command=case["command"])
 
@@ -115,14 +115,30 @@ def test_our_driver_reads_an_instrument_that_others_simulate(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", SIMULATORS)
-def test_find_looks_at_it_and_never_takes_another_model_for_ours(case, tmp_path):
+def test_find_names_the_driver_for_it_or_none(case, tmp_path):
     with Bay(bench=bench_of(tmp_path, case)) as bay:
         (found,) = [each for each in bay.find() if each.alias == "theirs"]
-        model = found.identity.get("model", "")
-        claimed = bay.plugins.find_driver_for_model(model) if model else None
 
     assert found.error is None
-    assert found.plugin in {None, claimed}
+    assert (found.plugin or "") == case["finds"]
+
+
+@pytest.mark.parametrize("case", [each for each in SIMULATORS if each.values[0]["finds"]])
+def test_the_driver_that_is_found_opens_it_and_knows_its_model(case, tmp_path):
+    with Bay(bench=bench_of(tmp_path, case)) as bay, bay.open("theirs") as instrument:
+        model = instrument.identity["model"]
+        idn = instrument.query("*IDN?")
+
+    assert model
+    assert model in idn
+
+
+@pytest.mark.parametrize("case", CASES["elsewhere"], ids=lambda case: case["test"])
+def test_a_cross_test_that_is_listed_is_there(case):
+    file, _, name = case["test"].partition("::")
+    source = (HERE.parents[1] / file).read_text(encoding="utf-8")
+
+    assert f"def {name}(" in source
 
 
 def test_every_client_is_listed_and_every_driver_of_the_list_is_ours():
