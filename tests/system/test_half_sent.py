@@ -52,8 +52,8 @@ SIMULATED: dict[str, tuple[str, ...]] = {
     "keysight_b2901": ("b2900",),
     "keysight_b2902": ("b2900", "--model", "B2902A"),
 }
-# Cut in test_half_sent_bias.py, with a sweep of its own.
-ELSEWHERE = {"keysight_e4980a"}
+# Cut in test_half_sent_bias.py, with a sweep of its own, and in test_half_sent_tsp.py.
+ELSEWHERE = {"keysight_e4980a", "keithley_2600"}
 # A multimeter sources nothing that a number in a command would set.
 WITHOUT_LEVELS = {"keysight_truevolt"}
 # Cut after its header, so that what has passed could be obeyed.
