@@ -133,7 +133,8 @@ class Keithley2600(ScpiInstrument):
         with self._woken:
             self.counters["messages"] += 1
             if message.strip() == "abort":
-                self._abort = self._running
+                # What has arrived and was not begun yet is the next to be ended.
+                self._abort = self._running or bool(self._work)
                 for channel in self.channels.values():
                     channel.abort()
             else:

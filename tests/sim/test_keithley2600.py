@@ -1,0 +1,224 @@
+"""The simulated 2600B: its language, its errors, its sweeps, what it obeys while busy."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from drivebay.sim import Resistor
+from drivebay.sim.eventlog import EventLog
+from drivebay.sim.keithley2600 import Keithley2600
+from drivebay.sim.keithley2600.interpreter import Interpreter
+from drivebay.sim.keithley2600.syntax import LuaSyntaxError, parse
+from drivebay.sim.server import ScpiServer
+
+SWEEP = [
+    "smua.source.output = 1",
+    "smua.trigger.source.listv({0, 1, 2})",
+    "smua.trigger.source.action = smua.ENABLE",
+    "smua.trigger.measure.iv(smua.nvbuffer1, smua.nvbuffer2)",
+    "smua.trigger.measure.action = smua.ENABLE",
+    "smua.trigger.count = 3",
+]
+
+
+class Line:
+    """A client of the simulator."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._file = self._socket.makefile("rwb")
+
+    def write(self, *lines: str) -> None:
+        self._file.write("".join(f"{each}\n" for each in lines).encode())
+        self._file.flush()
+
+    def ask(self, *lines: str) -> str:
+        self.write(*lines)
+        return self._file.readline().decode().rstrip("\n")
+
+    def read(self, count: int) -> bytes:
+        return self._file.read(count)
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+def served(**options: float) -> Iterator[tuple[Line, Keithley2600]]:
+    devices = {"a": Resistor(1000.0), "b": Resistor(1e5)}
+    instrument = Keithley2600("2636B", devices, noise=0.0, log=EventLog(), **options)
+    with ScpiServer(instrument) as server:
+        line = Line(server.port)
+        yield line, instrument
+        line.close()
+
+
+@pytest.fixture
+def smu() -> Iterator[tuple[Line, Keithley2600]]:
+    yield from served(time_scale=0.0)
+
+
+@pytest.fixture
+def timed() -> Iterator[tuple[Line, Keithley2600]]:
+    yield from served(time_scale=1.0)
+
+
+# -- the language ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("say(1 + 2 * 3 ^ 2)", [19.0]),
+        ("say(-2 ^ 2)", [-4.0]),
+        ("x, y = 1, 2 x, y = y, x say(x, y)", [2.0, 1.0]),
+        ("local s = 0 for k = 1, 10 do if k == 4 then break end s = s + k end say(s)", [6.0]),
+        ("for k = 3, 1, -1 do say(k) end", [3.0, 2.0, 1.0]),
+        ("local k = 0 while k < 3 do k = k + 1 end say(k)", [3.0]),
+        ("local k = 0 repeat k = k + 1 until k >= 5 say(k)", [5.0]),
+        ("function f(a) if a > 1 then return a * f(a - 1) end return 1 end say(f(5))", [120.0]),
+        ("t = {4, 5, n = 6} t[3] = 7 say(#t, t.n, t[2], t.nothing)", [3.0, 6.0, 5.0, None]),
+        ("say('a' .. 1 .. \"b\", not nil, 1 and 2, nil or 3)", ["a1b", True, 2.0, 3.0]),
+        ("say(1 == 1, 1 ~= 1, 'a' < 'b') -- and a remark", [True, False, True]),
+        ("local x = 1 do local x = 2 end say(x)", [1.0]),
+    ],
+)
+def test_programs_do_what_lua_does(program, said):
+    heard: list[object] = []
+    Interpreter({"say": lambda *values: heard.extend(values)}, lambda: None).run(program)
+
+    assert heard == said
+
+
+@pytest.mark.parametrize(
+    "program", ["x =", "for k = 1 do end", "1 = x", "x = 20abort", "if x", "?"]
+)
+def test_what_is_no_program_is_refused(program):
+    with pytest.raises(LuaSyntaxError):
+        parse(program)
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "number"),
+    [
+        ("smua.source.levelv = 500", 1102),
+        ("smua.source.levelv = -500", 1103),
+        ("smua.source.limiti = 1 smua.source.levelv = 150", 1102),
+        ("smua.measure.nplc = 1e-4", 1103),
+        ("smua.source.func = 7", -224),
+        ("smua.source.levelq = 1", -286),
+        ("smuz.source.levelv = 1", -286),
+        ("nonsense(", -285),
+        ("*XYZ", -113),
+    ],
+)
+def test_what_is_refused_is_in_the_error_queue_with_its_number(smu, statement, number):
+    line, _ = smu
+
+    line.write(statement)
+
+    told = line.ask('print(string.format("%d,%s", errorqueue.next()))')
+    assert int(told.partition(",")[0]) == number
+    assert line.ask("print(errorqueue.count)") == "0.00000e+00"
+
+
+def test_control_an_empty_queue_says_so(smu):
+    assert smu[0].ask("print(errorqueue.next())").split("\t")[:2] == [
+        "0.00000e+00",
+        "Queue Is Empty",
+    ]
+
+
+def test_an_open_interlock_blocks_high_voltage_only():
+    instrument = Keithley2600("2612B", time_scale=0.0, interlock_closed=False)
+    with ScpiServer(instrument) as server:
+        line = Line(server.port)
+        line.write("smua.source.limiti = 1e-3", "smua.source.levelv = 100")
+        line.write("smua.source.output = 1")
+        assert line.ask("print(errorqueue.next())").startswith("8.02000e+02")
+        line.write("smua.source.levelv = 10", "smua.source.output = 1")
+        assert line.ask("print(smua.source.output)") == "1.00000e+00"
+        line.close()
+
+
+# -- measuring -------------------------------------------------------------------------------------
+
+
+def test_a_list_sweep_fills_the_buffers_and_holds_its_last_level(smu):
+    line, instrument = smu
+
+    rows = line.ask(
+        *SWEEP,
+        "smua.trigger.endsweep.action = smua.SOURCE_HOLD",
+        "smua.trigger.initiate()",
+        "waitcomplete()",
+        "printbuffer(1, 3, smua.nvbuffer1.readings, smua.nvbuffer2)",
+    )
+
+    found = [float(each) for each in rows.split(",")]
+    assert found == pytest.approx([0, 0, 1e-3, 1, 2e-3, 2], abs=1e-5)
+    assert instrument.channels["a"].source.level_v == 2.0
+
+
+def test_without_hold_it_goes_back_to_its_level(smu):
+    line, instrument = smu
+
+    line.ask(*SWEEP, "smua.trigger.initiate()", "waitcomplete()", "print(1)")
+
+    assert instrument.channels["a"].source.level_v == 0.0
+
+
+def test_numbers_come_in_double_precision_too(smu):
+    line, _ = smu
+    line.write("format.data = format.REAL64", "printnumber(1.5, -2)")
+
+    assert line.read(19) == b"#0" + struct.pack("<2d", 1.5, -2.0) + b"\n"
+
+
+def test_a_limited_source_says_so(smu):
+    line, _ = smu
+    line.write("smua.source.limiti = 1e-3", "smua.source.levelv = 5", "smua.source.output = 1")
+
+    assert line.ask("print(smua.source.compliance)") == "true"
+    assert float(line.ask("print(smua.measure.v())")) == pytest.approx(1.0, rel=1e-4)
+    line.write("smua.measure.i(smua.nvbuffer1)")
+    assert float(line.ask("print(smua.nvbuffer1.statuses[1])")) == 64.0
+
+
+# -- while busy ------------------------------------------------------------------------------------
+
+
+def test_abort_ends_what_is_executed_and_the_next_line_runs(timed):
+    line, instrument = timed
+    line.write(*SWEEP, "smua.measure.nplc = 25", "smua.trigger.count = 1000")
+    line.write("smua.trigger.initiate()", "waitcomplete()")
+    instrument.log.wait_for("sweep_begin")
+
+    line.write("abort", "smua.source.output = 0")
+
+    assert line.ask("print(smua.source.output)") == "0.00000e+00"
+    assert instrument.log.named("sweep_end")[0]["aborted"]
+
+
+def test_an_endless_program_ends_at_an_abort(timed):
+    line, _ = timed
+    line.write("print('on') while true do delay(0.01) end")
+    line.write("abort")
+    assert line.ask("print('after')") in {"on", "after"}
+
+
+def test_a_script_runs_when_it_has_ended(smu):
+    line, _ = smu
+
+    said = line.ask(
+        "loadandrunscript", "for k = 1, 2 do", "x = k * 10", "end", "print(x)", "endscript"
+    )
+
+    assert float(said) == 20.0
