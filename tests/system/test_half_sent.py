@@ -54,8 +54,8 @@ SIMULATED: dict[str, tuple[str, ...]] = {
 }
 # Cut in test_half_sent_bias.py, with a sweep of its own, and in test_half_sent_tsp.py.
 ELSEWHERE = {"keysight_e4980a", "keithley_2600"}
-# A multimeter sources nothing that a number in a command would set.
-WITHOUT_LEVELS = {"keysight_truevolt"}
+# Nothing that they send of their own has a number that would set a level.
+WITHOUT_LEVELS = {"keysight_truevolt", "scpi"}
 # Cut after its header, so that what has passed could be obeyed.
 SWEEP = SHORT | {"stop_v": 0.875, "delay_s": 0.00125, "points": 25}
 
