@@ -55,6 +55,66 @@ def qcodes_keithley2400(resource: str) -> dict[str, Any]:
     return found
 
 
+def pymeasure_e4980(resource: str) -> dict[str, Any]:
+    from pymeasure.adapters import VISAAdapter
+    from pymeasure.instruments.agilent import AgilentE4980
+
+    ends = {"read_termination": "\n", "write_termination": "\n"}
+    meter = AgilentE4980(VISAAdapter(resource, visa_library="@py", **ends))
+    meter.mode = "CPG"
+    meter.frequency = 1e5
+    meter.ac_voltage = 0.1
+    meter.aperture("SHORT", 2)
+    found: dict[str, Any] = {"conductance_s": meter.impedance[1]}
+    _, swept, hertz = meter.freq_sweep([1e3, 1e4, 1e5], return_freq=True)
+    found |= {"swept_s": swept[-1], "last_hz": hertz[-1], "set_v": meter.ac_voltage}
+    answer = meter.ask(":SYST:ERR?")
+    found["errors"] = [answer] if not answer.lstrip("+").startswith("0") else []
+    meter.adapter.close()
+    return found
+
+
+def qcodes_e4980a(resource: str) -> dict[str, Any]:
+    from qcodes.instrument_drivers.Keysight import KeysightE4980A, KeysightE4980AMeasurements
+
+    meter = KeysightE4980A("meter", resource, visalib="@py")
+    meter.frequency(1e5)
+    meter.voltage_level(0.1)
+    meter.measurement_function(KeysightE4980AMeasurements.CPG)
+    found: dict[str, Any] = {"conductance_s": meter.measurement.get()[1]}
+    found["resistance_ohm"] = meter.measure_impedance.get()[0]
+    meter.dc_bias_voltage_level(1.0)
+    meter.dc_bias_enabled(True)
+    found["biased"] = float(meter.dc_bias_enabled())
+    meter.dc_bias_enabled(False)
+    answer = meter.system_errors()
+    found["errors"] = [answer] if not answer.lstrip("+").startswith("0") else []
+    meter.close()
+    return found
+
+
+def qcodes_34465a(resource: str) -> dict[str, Any]:
+    from qcodes.instrument_drivers.Keysight import Keysight34465A
+
+    meter = Keysight34465A("meter", resource, visalib="@py", silent=True)
+    meter.sense_function("2 Wire Resistance")
+    meter.NPLC(1)
+    meter.sample.count(3)
+    found: dict[str, Any] = {"resistance_ohm": float(meter.read()[-1])}
+    meter.sense_function("DC Voltage")
+    meter.range(10.0)
+    meter.NPLC(1)
+    meter.display.text("hello")
+    meter.display.clear()
+    meter.timetrace_npts(4)
+    meter.timetrace_dt(0.1)
+    found |= {"traced": float(len(meter.timetrace())), "range_v": meter.range()}
+    number, text = meter.error()
+    found["errors"] = [text] if number else []
+    meter.close()
+    return found
+
+
 if __name__ == "__main__":
     case, address = sys.argv[1:3]
     sys.stdout.write(json.dumps(globals()[case](address)) + "\n")
