@@ -138,6 +138,13 @@ KINDS: dict[str, Kind] = {
             ("smua", "smub"),
             "Keithley 2600B family System SourceMeter (TSP)",
         ),
+        Kind(
+            "keithley2450",
+            "drivebay.sim.keithley2450.instrument:simulated",
+            ("2450", "2460", "2461", "2470"),
+            ("smu",),
+            "Keithley 2450 family SourceMeter, SCPI",
+        ),
     )
 }
 
