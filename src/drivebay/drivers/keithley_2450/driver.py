@@ -49,7 +49,7 @@ class Source(NamedTuple):
     compliance: float
     range: float | None = None
     sense_range: float | None = None
-    delay_s: float = 0.0
+    delay_s: float | None = 0.0
     nplc: float = 1.0
     four_wire: bool = False
     auto_zero: bool = True
@@ -62,7 +62,7 @@ class Source(NamedTuple):
     @property
     def slowest_s(self) -> float:
         """Longest that one reading may well take: readback, auto-zero and ranging included."""
-        return self.delay_s + 6 * self.nplc * 0.02 + 0.1
+        return (self.delay_s or 0.0) + 6 * self.nplc * 0.02 + 0.1
 
 
 class Keithley2450(ScpiDriver):
@@ -326,6 +326,7 @@ class Keithley2450(ScpiDriver):
         terminals = self.config.get("terminals")
         off_mode = self.config.get("output_off")
         fixed = source.range or source.top
+        delay = "DEL:AUTO ON" if source.delay_s is None else f"DEL {source.delay_s!r}"
         return [
             *([f":ROUT:TERM {terminals}"] if terminals else []),
             *([f":OUTP:{function}:SMOD {off_mode}"] if off_mode else []),
@@ -340,7 +341,7 @@ class Keithley2450(ScpiDriver):
             f":SENS:{sense}:AZER {_word(source.auto_zero)}",
             f":SENS:{sense}:RSEN {_word(source.four_wire)}",
             # Readback: the source value of a point is measured with it, not what was asked for.
-            *(f":SOUR:{function}:READ:BACK ON", f":SOUR:{function}:DEL {source.delay_s!r}"),
+            *(f":SOUR:{function}:READ:BACK ON", f":SOUR:{function}:{delay}"),
             *(":SENS:COUN 1", ':TRAC:CLE "defbuffer1"'),
         ]
 
