@@ -22,6 +22,7 @@ import reloading
 import runs
 import sessions
 import sweep
+import sweep_2600
 from rows import Row
 from timing import machine_loop_ns
 
@@ -70,6 +71,7 @@ BENCHMARKS = {
         *engine.ALL,
         *reloading.ALL,
         *sweep.ALL,
+        *sweep_2600.ALL,
         *sessions.ALL,
         *hosts.ALL,
         *backend.ALL,

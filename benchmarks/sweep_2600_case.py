@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import Any
 
 from sweep_case import timed, without_nagle
 
@@ -21,7 +22,8 @@ def pymeasure(resource: str, points: int) -> list[float]:
     without_nagle(smu.adapter.connection)
     channel = smu.ChA
     channel.apply_voltage(voltage_range=1, compliance_current=0.1)
-    channel.measure_nplc = 0.01
+    # Its measure_nplc takes only the two ends of the range, 0.001 and 25, as keys of a map.
+    channel.write("measure.nplc=0.01")
     channel.source_output = "ON"
     try:
         return timed(
@@ -34,7 +36,7 @@ def pymeasure(resource: str, points: int) -> list[float]:
         smu.adapter.connection.close()
 
 
-def _qcodes(resource: str):  # noqa: ANN202 - its class is known only where QCoDeS is installed
+def _qcodes(resource: str) -> Any:
     from qcodes.instrument_drivers.Keithley import Keithley2602B
 
     smu = Keithley2602B("smu", resource, visalib="@py")

@@ -25,6 +25,7 @@ NAMES = [
     "reloading",
     "fast_sweep",
     "slow_sweep",
+    "sweep_2600",
     "query",
     "opening",
     "many",
@@ -46,6 +47,7 @@ PEERS = {
     "host_calls": {"Pyro5": "Pyro5"},
     "durable_chunks": {"QCoDeS": "qcodes"},
     "fast_sweep": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
+    "sweep_2600": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
 }
 
 
