@@ -269,16 +269,14 @@ def test_a_killed_driver_leaves_both_channels_off(bay: Bay) -> None:
         assert off == {"ch1", "ch2"}
 
 
-def test_the_end_of_a_long_run_is_found_by_status_and_that_of_a_short_one_by_its_answer(
-    bay: Bay,
+@pytest.mark.parametrize(("nplc", "asked"), [(0.01, False), (1.0, True)])
+def test_the_end_of_a_run_is_found_by_status_unless_it_is_quick(
+    bay: Bay, nplc: float, asked: bool
 ) -> None:
     with served("B2901A", Resistor(1e3)) as server:
-        instrument = bay.open(server.resource)
+        bay.open(server.resource).spot(level_v=1.0, compliance_a=0.01, nplc=nplc)
 
-        instrument.spot(level_v=1.0, compliance_a=0.01)
-        assert ":STAT:OPER:COND?" not in sent(server)
-        instrument.spot(level_v=1.0, compliance_a=0.01, delay_s=0.7)
-        assert ":STAT:OPER:COND?" in sent(server)
+        assert (":STAT:OPER:COND?" in sent(server)) is asked
 
 
 # -- limits ----------------------------------------------------------------------------------------
