@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import b2900
 import backend
 import catalogue
 import engine
@@ -72,6 +73,7 @@ BENCHMARKS = {
         *reloading.ALL,
         *sweep.ALL,
         *sweep_2600.ALL,
+        *b2900.ALL,
         *sessions.ALL,
         *hosts.ALL,
         *backend.ALL,

@@ -26,6 +26,7 @@ NAMES = [
     "fast_sweep",
     "slow_sweep",
     "sweep_2600",
+    "b2900_sweep",
     "query",
     "opening",
     "many",
@@ -46,6 +47,7 @@ PEERS = {
     "reloading": {"watchfiles": "watchfiles"},
     "host_calls": {"Pyro5": "Pyro5"},
     "durable_chunks": {"QCoDeS": "qcodes"},
+    "b2900_sweep": {"QCoDeS": "qcodes"},
     "fast_sweep": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
     "sweep_2600": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
 }
