@@ -1,4 +1,4 @@
-"""The 2450 driver on its simulator: what it sends before the output goes on, and what it refuses."""
+"""The 2450 driver on its simulator: what it sends first, and what it refuses."""
 
 from __future__ import annotations
 

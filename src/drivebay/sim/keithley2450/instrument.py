@@ -54,6 +54,11 @@ class Keithley2450(MeasuringInstrument):
         rows: the reading buffer, as rows of ``COLUMNS``.
     """
 
+    model: Model
+    language: str
+    channel: SourceChannel
+    rows: list[tuple[float, ...]]
+
     def __init__(
         self,
         model: str = "2450",
@@ -90,7 +95,7 @@ class Keithley2450(MeasuringInstrument):
         super().__init__(
             TREE, log or EventLog(), time_scale=time_scale, obeys_only_abort_while_busy=False
         )
-        self.model: Model = MODELS[model]
+        self.model = MODELS[model]
         self.identity = f"KEITHLEY INSTRUMENTS,MODEL {model},{serial_number},{FIRMWARE}"
         self.language = language
         self.line_frequency_hz = line_frequency_hz
@@ -98,7 +103,7 @@ class Keithley2450(MeasuringInstrument):
         interlock = Interlock(interlock_closed)
         port = port_of(device, Resistor(1000.0))
         self.channel = SourceChannel(port, self.log, interlock=interlock)
-        self.rows: list[tuple[float, ...]] = []
+        self.rows = []
         self.read_elements: list[str] = []
         self._first_s: float | None = None
         self._converter = Converter(seed, noise)
