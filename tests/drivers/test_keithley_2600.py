@@ -56,9 +56,11 @@ def resource(instrument: Keithley2600) -> Iterator[str]:
 
 
 @pytest.fixture
-def bay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bay]:
+def bay(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bay]:
     monkeypatch.setenv("DRIVEBAY_HOME", str(tmp_path))
-    monkeypatch.setenv("DRIVEBAY_LEASES", str(tmp_path / "leases"))
+    monkeypatch.setenv("DRIVEBAY_LEASES", str(tmp_path_factory.mktemp("leases")))
     with Bay(home=tmp_path) as found:
         yield found
 

@@ -44,11 +44,20 @@ NUMBERED: dict[str, tuple[bytes, ...]] = {
         b":TRIG:COUN 2",
         b":OUTP ON",
     ),
+    "keithley_2450": (
+        b":SOUR:VOLT:RANG 0.8",
+        b":SOUR:VOLT:ILIM 0",
+        b":SENS:CURR:NPLC 0",
+        b":SOUR:VOLT:DEL 0",
+        b":SOUR:LIST:VOLT 0",
+        b":OUTP ON",
+    ),
     "keysight_b2901": B2900,
     "keysight_b2902": B2900,
 }
 # What simulates them, where it is not a 2400.
 SIMULATED: dict[str, tuple[str, ...]] = {
+    "keithley_2450": ("keithley2450",),
     "keysight_b2901": ("b2900",),
     "keysight_b2902": ("b2900", "--model", "B2902A"),
 }
