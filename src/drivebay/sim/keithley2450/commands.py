@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from drivebay.sim.keithley2450.instrument import Keithley2450
 
 UNIT = {"VOLT": "V", "CURR": "A"}
-# Lowest limits that can be set (6-69 and 6-92).
+# Lowest limits that can be set; not checked against the manual.
 LOWEST_LIMIT = {"VOLT": 0.02, "CURR": 1e-9}
 ELEMENTS = ("READing", "SOURce", "RELative", "SOURSTATus", "STATus")
 PLACES = {"READ": 0, "SOUR": 1, "REL": 2, "SOURSTAT": 3, "STAT": 4}
@@ -217,7 +217,7 @@ def _buffer(text: str) -> None:
 
 
 def set_function(inst: Keithley2450, arguments: list[str]) -> None:
-    """Another source function switches the output off and forgets the sweep (6-72)."""
+    """Another source function switches the output off and forgets the sweep."""
     chosen = choice(only(arguments), ("VOLTage", "CURRent"))
     if chosen != inst.settings.function:
         inst.channel.set_output(False, "source function")

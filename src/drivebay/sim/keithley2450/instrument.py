@@ -126,7 +126,7 @@ class Keithley2450(MeasuringInstrument):
         return self.settings.VOLT if function == "VOLT" else self.settings.CURR
 
     def error_entry(self, number: int) -> str:
-        """As the manual shows it: number, text, type and time (6-148)."""
+        """Number, text, type and time; the form is not checked against the manual."""
         if number == 0:
             return '0,"No error;0;0 0"'
         text = MESSAGES.get(number, "Device-specific error")
