@@ -9,6 +9,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import yaml
 
 SOURCE = Path(__file__).parents[1] / "src/drivebay"
 DRIVERS = sorted((SOURCE / "drivers").rglob("*.py"))
@@ -36,7 +37,10 @@ def outside(names: set[str], allowed: tuple[str, ...]) -> set[str]:
 
 @pytest.mark.parametrize("path", DRIVERS, ids=lambda path: path.parent.name)
 def test_a_built_in_driver_imports_what_any_author_may(path):
-    assert not outside(imported(path.read_text("utf-8")), ("drivebay.driver",))
+    manifest = yaml.safe_load(path.with_name("plugin.yaml").read_text("utf-8"))
+    used = tuple(f"drivebay.drivers.{name}" for name in manifest.get("uses") or ())
+
+    assert not outside(imported(path.read_text("utf-8")), ("drivebay.driver", *used))
 
 
 @pytest.mark.parametrize(

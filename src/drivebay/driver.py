@@ -30,6 +30,7 @@ from drivebay._core.contract import (
 from drivebay._core.errors import (
     AbortedError,
     AnswerError,
+    Diagnostic,
     DrivebayError,
     DriverError,
     InstrumentError,
@@ -75,6 +76,7 @@ __all__ = [
     "Column",
     "DCCurrent",
     "DCVoltage",
+    "Diagnostic",
     "DrivebayError",
     "DriverError",
     "Field",

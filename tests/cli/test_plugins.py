@@ -143,7 +143,7 @@ def test_code_that_takes_its_process_with_it_is_told(drivebay, user_plugins, wri
 
 @pytest.mark.parametrize("verb", ["show", "check", "enable", "disable", "reload"])
 def test_a_plugin_nobody_knows_names_the_nearest(drivebay, verb):
-    done = drivebay("plugins", verb, "keithley_240")
+    done = drivebay("plugins", verb, "keithly_2400")
 
     assert done.code == failures.NOT_FOUND
     assert "did you mean 'keithley_2400'" in done.err

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivebay import Diagnostic
 from drivebay.driver import (
     CFSweep,
     CVMeasurement,
+    Diagnostic,
     LinkTimeoutError,
     ParameterError,
     ScpiDriver,

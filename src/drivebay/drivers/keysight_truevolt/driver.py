@@ -19,11 +19,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from drivebay import Diagnostic
 from drivebay.driver import (
     Column,
     DCCurrent,
     DCVoltage,
+    Diagnostic,
     InstrumentError,
     LinkTimeoutError,
     ParameterError,

@@ -15,8 +15,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import numpy as np
 
-from drivebay import Diagnostic
-from drivebay.driver import AnswerError, ScpiDriver, method, quantity
+from drivebay.driver import AnswerError, Diagnostic, ScpiDriver, method, quantity
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TIME: Final = "time_s"
