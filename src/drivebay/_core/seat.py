@@ -337,13 +337,14 @@ def stage_in_host(
     new = Generation(number, "", None, files, 0.0, plan, metadata, dict(uses))
     host = Host.start(metadata.name, metadata.version, on_output=_teller(metadata.name))
     try:
-        loaded = host.load(_code(new), _needs(new))
+        loaded = host.load(_code(new), _needs(new), keep_compiled=True)
     except DriverError as exc:
         raise LoadError(str(exc), plugin=metadata.name, traceback=exc.traceback) from exc
     finally:
         host.close()
     return replace(
         new,
+        files=replace(files, compiled=loaded.compiled),
         seconds=loaded.seconds,
         drift=loaded.drift,
         class_name=loaded.class_name,

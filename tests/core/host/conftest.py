@@ -49,6 +49,11 @@ def code_of() -> Callable[[Path], Code]:
 
 
 @pytest.fixture
+def plan_of(tmp_path: Path) -> Callable[[str], tuple[LoadPlan, PluginMetadata]]:
+    return lambda folder: _plan_of(tmp_path / folder)
+
+
+@pytest.fixture
 def hosted(tmp_path: Path, write_plugin: Callable[..., Path]) -> Iterator[Callable[..., Host]]:
     """A driver in a process of its own, loaded and made; the text is the rest of its class.
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from drivebay import AbortedError, DriverError, LinkOpenError, LoadError, MethodError
+from drivebay import (
+    AbortedError,
+    DriverError,
+    LinkOpenError,
+    LoadError,
+    MethodError,
+    stage_in_host,
+)
 from drivebay._core.errors import BusyError, DriverHungError, InstrumentError, ParameterError
 from drivebay._core.host import Host, Limits, interpreters, spec_of_plain
 from drivebay._core.methods import IV_SWEEP
@@ -34,7 +43,6 @@ def test_a_driver_is_loaded_in_another_process_and_says_what_it_is(hosted, code_
     assert host.pid != os.getpid()
     assert (loaded.class_name, loaded.scpi, loaded.resumable) == ("Driver", True, False)
     assert spec_of_plain(loaded.methods["iv_sweep"]) is IV_SWEEP
-    assert loaded.methods["iv_sweep"]["fields"][0]["name"] == "start_v"
 
 
 def test_a_host_runs_the_bytes_that_were_read_whatever_is_on_disk_now(hosted, code_of, tmp_path):
@@ -46,6 +54,36 @@ def test_a_host_runs_the_bytes_that_were_read_whatever_is_on_disk_now(hosted, co
 
     assert loaded.sha256 == code.files.sha256
     assert loaded.class_name == "Driver"
+
+
+def test_a_host_takes_what_the_last_one_compiled_and_compiles_it_itself_for_another_python(
+    hosted, code_of, tmp_path
+):
+    folder = tmp_path / "plugins0" / "acme"
+    first = hosted("def answer(self): return 'compiled'", steps=1)
+    compiled = first.load(code_of(folder), keep_compiled=True).compiled
+    source = (folder / "driver.py").read_text()
+    (folder / "driver.py").write_text(source.replace("'compiled'", "'read'"))
+    code = code_of(folder)
+    old = b"\0\0\r\n" + compiled[4:]
+
+    def answer(given: bytes) -> str:
+        host = hosted(steps=1)
+        host.load(replace(code, files=replace(code.files, compiled=given)))
+        host.create("SIM::1", {})
+        return host.call("answer")
+
+    assert [answer(given) for given in (compiled, old, b"")] == ["compiled", "read", "read"]
+    assert first.load(code_of(folder)).compiled == b""  # sent only to whom it is of use
+
+
+def test_a_plugin_that_was_checked_is_compiled_for_every_host_that_opens_it(hosted, plan_of):
+    hosted("def answer(self): return 1", steps=1)
+
+    generation = stage_in_host(*plan_of("plugins0/acme"), {})
+
+    assert generation.files.compiled.startswith(importlib.util.MAGIC_NUMBER)
+    assert b"answer" in generation.files.compiled
 
 
 def test_no_plugin_code_runs_in_the_owner(hosted):

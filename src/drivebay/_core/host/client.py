@@ -330,6 +330,7 @@ class Host:
         uses: Sequence[Code] = (),
         *,
         kept: Mapping[str, Any] | None = None,
+        keep_compiled: bool = False,
     ) -> Loaded:
         """Import the plugin.
 
@@ -338,13 +339,14 @@ class Host:
             uses: the plugins it imports, each after those it uses itself.
             kept: ``path``, ``token`` and ``resource`` of what a driver is lent that opens its
                 link itself.
+            keep_compiled: whether to return what compiling took, for the next host.
 
         Raises:
             LoadError: the code cannot be imported, is no driver, or is not ready in time.
             DriverCrashedError: it ended the process.
         """
         others = [each.to_plain() for each in uses]
-        arguments = (code.to_plain(), others, self.limits.load_s, kept)
+        arguments = (code.to_plain(), others, self.limits.load_s, kept, keep_compiled)
         return msgspec.convert(self._ask("load", *arguments), Loaded)
 
     def create(

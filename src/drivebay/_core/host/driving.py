@@ -34,11 +34,12 @@ from drivebay._core.loader import (
     Files,
     Generation,
     LoadPlan,
+    compiled_by,
     describe_failure,
     stage_generation,
 )
 from drivebay._core.manifest import canonical_name, metadata_from_plain
-from drivebay._core.methods import STANDARD, MethodSpec, fields, parameter_schema
+from drivebay._core.methods import STANDARD, MethodSpec
 
 
 class Driving:
@@ -82,6 +83,7 @@ class Driving:
         uses: Sequence[dict[str, Any]],
         load_s: float,
         kept: dict[str, Any] | None,
+        keep_compiled: bool,
     ) -> dict[str, Any]:
         """Import the plugin, after those it uses; what is known of it then.
 
@@ -109,6 +111,7 @@ class Driving:
             "methods": {name: plain_spec(spec) for name, spec in specs.items()},
             "drift": generation.drift,
             "seconds": generation.seconds,
+            "compiled": compiled_by(generation) if keep_compiled else b"",
         }
 
     def create(
@@ -245,7 +248,6 @@ def _open(link: Mapping[str, Any]) -> Link:
 
 def plain_spec(spec: MethodSpec) -> dict[str, Any]:
     """Return a method's definition as plain data; :func:`spec_of_plain` is the way back."""
-    known = spec.parameters is not None
     return {
         "name": spec.name,
         "title": spec.title,
@@ -254,6 +256,4 @@ def plain_spec(spec: MethodSpec) -> dict[str, Any]:
         "columns": None
         if spec.columns is None
         else [msgspec.to_builtins(column) for column in spec.columns],
-        "fields": [msgspec.to_builtins(f, enc_hook=repr) for f in fields(spec)] if known else None,
-        "schema": msgspec.to_builtins(parameter_schema(spec), enc_hook=repr),
     }

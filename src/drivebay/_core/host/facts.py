@@ -44,6 +44,7 @@ class Code:
                 "sources": dict(files.sources),
                 "sha256": files.sha256,
                 "digests": dict(files.digests),
+                "compiled": files.compiled,
             },
         }
 
@@ -61,6 +62,7 @@ class Loaded(msgspec.Struct, frozen=True):
             only when it is connected.
         drift: where ``@driver_plugin`` contradicts the manifest.
         seconds: how long the import took.
+        compiled: for the next host of the same files, where that was asked for.
     """
 
     sha256: str
@@ -71,6 +73,7 @@ class Loaded(msgspec.Struct, frozen=True):
     methods: dict[str, Any]
     drift: tuple[str, ...]
     seconds: float
+    compiled: bytes = b""
 
 
 class Connected(msgspec.Struct, frozen=True):

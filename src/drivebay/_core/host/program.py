@@ -29,6 +29,7 @@ _MOST_FDS: Final = 8
 _PRELOADED: Final = (
     "numpy",
     "numpy.random",
+    "numpy.typing",
     "drivebay.driver",
     "drivebay._core.host.serve",
     "drivebay._core.links.tcp",

@@ -19,6 +19,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import itertools
+import marshal
 import os
 import sys
 import threading
@@ -77,6 +78,8 @@ class Files:
         sources: relative path -> bytes of every file.
         sha256: hash of all of them.
         digests: relative path -> SHA-256.
+        compiled: what importing them compiled, from :func:`compiled_by`; empty before the first.
+            Only processes that run the plugin look into it.
     """
 
     home: str
@@ -84,6 +87,7 @@ class Files:
     sources: Mapping[str, bytes]
     sha256: str
     digests: Mapping[str, str]
+    compiled: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +144,7 @@ class Stage:
         self.plan = plan
         self.uses = dict(uses)
         self.home, self.module, self.sources = files.home, files.module, files.sources
+        self.codes = _codes_of(files.compiled)
         self.modules: dict[str, types.ModuleType] = {}
         self.retired = False
         self._forgotten = False
@@ -244,13 +249,19 @@ class _ModuleLoader(importlib.abc.Loader):
         if self.name:
             path = os.path.join(self.stage.home, *self.name.split("/"))
             try:
-                code = compile(self.stage.sources[self.name], path, "exec", dont_inherit=True)
-                exec(code, module.__dict__)
+                exec(self._code(path), module.__dict__)
             except BaseException as exc:
                 del self.stage.modules[module.__name__]
                 if isinstance(exc, SyntaxError) and not exc.filename:
                     exc.filename = path  # a null byte is reported without its place
                 raise
+
+    def _code(self, path: str) -> types.CodeType:
+        code = self.stage.codes.get(self.name)
+        if code is None:
+            code = compile(self.stage.sources[self.name], path, "exec", dont_inherit=True)
+            self.stage.codes[self.name] = code
+        return code
 
     def get_source(self, fullname: str) -> str | None:
         data = self.stage.sources.get(self.name)
@@ -369,6 +380,24 @@ def stage_generation(
     # A manager that is dropped without a shutdown must not leave its plugins in sys.modules.
     weakref.finalize(generation, _retire, stage).atexit = False
     return generation
+
+
+def compiled_by(generation: Generation) -> bytes:
+    """Return the code objects that importing a generation took, for the next import of its files.
+
+    Compiling a driver takes longer than all else of its import. They go from one process of the
+    plugin's to the next and are never on a disk, so what is run is still what was read.
+    """
+    codes = generation.stage.codes if generation.stage is not None else {}
+    return importlib.util.MAGIC_NUMBER + marshal.dumps(codes)
+
+
+def _codes_of(compiled: bytes) -> dict[str, types.CodeType]:
+    magic = importlib.util.MAGIC_NUMBER
+    if not compiled.startswith(magic):  # none, or the interpreter was replaced meanwhile
+        return {}
+    codes: dict[str, types.CodeType] = marshal.loads(compiled[len(magic) :])
+    return codes
 
 
 def retire(generation: Generation) -> None:
