@@ -7,8 +7,10 @@ to the catalogue. ``make soak`` does ten times as many.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -177,3 +179,19 @@ def test_a_damaged_catalogue_changes_nothing_that_is_listed_or_found(tmp_path: P
         assert [run.id for run in RunStore(store.folder).list()] == listed, kind.__name__
         found = RunStore(store.folder).search(plugin="second")
         assert [run.id for run in found] == [runs[1].id], kind.__name__
+
+
+def test_a_transcript_is_not_called_whole_where_its_count_is_lost(tmp_path: Path):
+    run = make(RunStore(tmp_path / "runs"))
+    with contextlib.closing(sqlite3.connect(run.path)) as database, database:
+        database.execute(
+            "DELETE FROM transcript WHERE number = (SELECT max(number) FROM transcript)"
+        )
+        database.execute("UPDATE ending SET crc32 = crc32 + 1")
+    run = RunStore(tmp_path / "runs").open(run.id)
+
+    with pytest.raises(StoreError, match=r"whether .* are all of them is not known"):
+        _ = run.transcript
+
+    assert len(run.salvage_transcript()[0]) == 20 * (CHUNKS - 1)
+    assert run.events[-1][1] == "end"  # which is itself the last of all

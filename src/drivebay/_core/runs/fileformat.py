@@ -32,7 +32,8 @@ LOCK_SUFFIX = ".lock"
 APPLICATION_ID = 0x44425259  # "DBRY": file(1) and other tools can tell a run from any database
 FORMAT_VERSION = 2
 BUSY_MS = 10_000  # how long a step waits for a reader of the same file
-_LOG_PAGES = 200
+_PAGE_BYTES = 8192  # a chunk of 1,000 points is then four pages to write, not seven
+_LOG_PAGES = 100
 
 SCHEMA = """
 CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc32 INTEGER NOT NULL)
@@ -238,6 +239,7 @@ def _empty_run() -> bytes:
     """A run file without a header, as bytes."""
     database = sqlite3.connect(":memory:", isolation_level=None)
     try:
+        database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         database.executescript(SCHEMA)
@@ -272,7 +274,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     database.execute("PRAGMA fullfsync = ON")  # macOS keeps a plain fsync in the drive's cache
     # A log that is folded in early is written over again instead of growing, and a sync of blocks
     # that the file system has given already is cheaper: single points at 0.6 of a bare loop of
-    # append and fsync with SQLite's 1,000 pages, 0.85 with 200 (ext4).
+    # append and fsync with SQLite's 4 MB, 0.85 with 0.8 MB (ext4).
     database.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
     return database
 

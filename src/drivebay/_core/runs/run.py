@@ -6,7 +6,6 @@ read; numpy is imported when the first array is asked for.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sqlite3
 import struct
@@ -90,6 +89,7 @@ class Run:
         self._reason = damage
         self._end: tuple[str, int, int, int] | None = None  # ended_at, time_ns, chunks, rows
         self._counts: dict[str, int] = {}  # what else the record of the end counts
+        self._count_unknown: StoreError | None = None  # why it cannot be read
         self._growing: GrowingColumns | None = None  # what was read of its columns
         self._next_chunk = 0
         if head is not None:
@@ -172,7 +172,8 @@ class Run:
                 if form > 1 and number != len(found):
                     raise StoreError(f"{self._file}: event {len(found)} is missing")
                 found.append((time_ns / 1e9, kind, plain.from_text(data)))
-        self._require_count("events", len(found))
+        if self._count_unknown is None or not found or found[-1][1] != "end":
+            self._require_count("events", len(found))
         return found
 
     @property
@@ -212,6 +213,7 @@ class Run:
 
     def salvage_transcript(self) -> tuple[list[Message], tuple[str, ...]]:
         """Return the messages of every block that is whole, and what is wrong with the others."""
+        self._learn_counts()
         found: list[Message] = []
         problems = []
         number: int | None = 0
@@ -232,8 +234,7 @@ class Run:
             try:
                 fields = database.execute(query, (number,)).fetchone()
             except sqlite3.DatabaseError as exc:
-                end = database.execute("SELECT blocks FROM ending").fetchone()
-                more = number + 1 if end is not None and number + 1 < end[0] else None
+                more = number + 1 if number + 1 < self._counts.get("blocks", 0) else None
                 return f"transcript block {number} cannot be read: {exc}", more
         if fields is None:
             return [], None
@@ -574,11 +575,17 @@ class Run:
 
     def _learn_counts(self) -> None:
         """Read the record of the end, before what it counts: a run may end meanwhile."""
-        with contextlib.suppress(StoreError):  # the rest is still to be read
+        self._count_unknown = None
+        try:
             self._refresh()
+        except StoreError as exc:  # the rest is still to be looked at
+            self._count_unknown = exc
 
     def _require_count(self, what: str, found: int) -> None:
-        """Raise StoreError if the record of the end counts more or less of something."""
+        """Raise StoreError unless that is all there was, by the record of the end if it ended."""
+        if self._count_unknown is not None:
+            text = f"{self._file}: whether {found} {what} are all of them is not known"
+            raise StoreError(f"{text}: {self._count_unknown}") from self._count_unknown
         count = self._counts.get(what, found)
         if found != count:
             raise StoreError(f"{self._file} is damaged: {found} {what} are left of {count}")
