@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,30 @@ def test_a_sweep_starts_and_stops_where_it_should_and_never_leaves_its_own_limit
     assert levels.max() <= max(start_v, stop_v)
     assert np.abs(levels).max() == p.max_abs_v
     assert len(levels) == p.steps
+
+
+SPAN = st.floats(-1e300, 1e300)
+
+
+@given(SPAN, SPAN, st.integers(2, 3000))
+def test_levels_are_evenly_spaced_to_a_billionth_of_a_step_whatever_their_size(
+    start_v, stop_v, points
+):
+    whole = stop_v - start_v
+
+    levels = sweep(start_v, stop_v, points).levels
+
+    assert np.all(np.diff(levels) * np.sign(whole) >= 0)
+    with np.errstate(under="ignore"):
+        error = np.abs(levels - np.linspace(start_v, stop_v, points))
+    ulp = math.ulp(max(abs(start_v), abs(stop_v)))
+    assert error.max() <= 1e-9 * abs(whole) / (points - 1) + 2 * ulp
+
+
+def test_levels_are_short_decimals_and_not_their_nearest_neighbours():
+    levels = sweep(0.0, 0.8, 1001).levels
+
+    assert [repr(float(each)) for each in levels[201:204]] == ["0.1608", "0.1616", "0.1624"]
 
 
 @given(POSITIVE, POSITIVE, st.integers(2, 500), st.sampled_from([1, -1]))

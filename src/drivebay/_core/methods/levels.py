@@ -7,6 +7,7 @@ name that the method gives it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +24,24 @@ MAX_POINTS = 100_000
 MAX_READINGS = 10_000_000  # four months at one a second
 MIN_LOG_RATIO = 1e-12
 SLOW_MAINS_HZ = 50.0
+_LEAST_STEP = 1e-14
+_MOST_STEPS = 1e12
+_EXACT_TENS = 22
+
+
+def _without_noise(levels: NDArray[np.float64]) -> None:
+    """Round evenly spaced levels to a billionth of a step.
+
+    What is sent, kept and read is then 0.1616 and not 0.16160000000000002. Only where a power of
+    ten that a double holds exactly does it, so that each is the double nearest to its decimals.
+    """
+    first, last = float(levels[0]), float(levels[-1])
+    step, most = abs(last - first) / max(len(levels) - 1, 1), max(abs(first), abs(last))
+    if not _LEAST_STEP < step <= most < _MOST_STEPS * step:
+        return
+    decimals = 9 - math.floor(math.log10(step))
+    if 0 <= decimals <= _EXACT_TENS:
+        levels.round(decimals, out=levels)
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -95,6 +114,7 @@ class Levels:
             levels = np.geomspace(start, stop, self.points)
         else:
             levels = np.linspace(start, stop, self.points)
+            _without_noise(levels)
         if spacing != "list":
             # Rounding inside numpy may carry a level a bit past an end; a limit is a limit.
             low, high = sorted((start, stop))

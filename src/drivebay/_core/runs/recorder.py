@@ -48,8 +48,8 @@ _GATHER_S: Final = 0.02
 a thousand chunks a second keeps the disk no busier than one that gives fifty."""
 
 
-_PACK_EVERY_S: Final = 0.004
-_PACK_BYTES: Final = 16_384
+_PACK_EVERY_S: Final = 0.002
+_PACK_BYTES: Final = 8_192
 """How often it is looked, while a step waits, whether there is so much traffic to pack: to do that
 between the chunks and not at the end keeps the end of a short sweep short."""
 
