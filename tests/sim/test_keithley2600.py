@@ -108,10 +108,18 @@ def test_what_is_no_program_is_refused(program):
 @pytest.mark.parametrize(
     ("statement", "number"),
     [
-        ("smua.source.levelv = 500", 1102),
-        ("smua.source.levelv = -500", 1103),
-        ("smua.source.limiti = 1 smua.source.levelv = 150", 1102),
-        ("smua.measure.nplc = 1e-4", 1103),
+        ("smua.source.levelv = 500", 1101),
+        ("smua.source.levelv = -500", 1102),
+        ("smua.source.limiti = 0", 1102),
+        ("smua.source.limiti = 1.51", 1101),
+        ("smua.source.limitv = 0.01", 1102),
+        ("smua.source.limiti = 1 smua.source.levelv = 150", 5007),
+        ("smua.source.rangev = 2 smua.source.levelv = 3", 5005),
+        ("smua.source.outputenableaction = 0", -224),
+        ("smua.trigger.source.action = 1 smua.trigger.initiate()", 5059),
+        ("smua.measure.v(smua.nvbuffer1) smua.nvbuffer1.appendmode = 1", 5032),
+        ("smua.measure.nplc = 1e-4", 1102),
+        ("smua.measure.nplc = 26", 1101),
         ("smua.source.func = 7", -224),
         ("smua.source.levelq = 1", -286),
         ("smuz.source.levelv = 1", -286),
@@ -136,15 +144,116 @@ def test_control_an_empty_queue_says_so(smu):
     ]
 
 
-def test_an_open_interlock_blocks_high_voltage_only():
+@pytest.fixture
+def unlocked() -> Iterator[tuple[Line, Keithley2600]]:
     instrument = Keithley2600("2612B", time_scale=0.0, interlock_closed=False)
     with ScpiServer(instrument) as server:
         line = Line(server.port)
-        line.write("smua.source.limiti = 1e-3", "smua.source.levelv = 100")
-        line.write("smua.source.output = 1")
-        assert line.ask("print(errorqueue.next())").startswith("8.02000e+02")
-        line.write("smua.source.levelv = 10", "smua.source.output = 1")
-        assert line.ask("print(smua.source.output)") == "1.00000e+00"
+        yield line, instrument
+        line.close()
+
+
+def next_error(line: Line, *statements: str) -> int:
+    line.write("errorqueue.clear()", *statements)
+    return int(float(line.ask("print(errorqueue.next())").split("\t")[0]))
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["smua.source.levelv = 100"],
+        ["smua.source.rangev = 200", "smua.source.levelv = 1"],
+        ["smua.source.func = 0", "smua.source.limitv = 100"],
+    ],
+)
+def test_an_open_interlock_blocks_the_high_range(unlocked, statements):
+    line, instrument = unlocked
+
+    assert next_error(line, *statements, "smua.source.output = 1") == 802
+    assert not instrument.output_on
+
+
+def test_an_open_interlock_blocks_what_would_need_the_high_range_while_on(unlocked):
+    line, instrument = unlocked
+    assert next_error(line, "smua.source.levelv = 10", "smua.source.output = 1") == 0
+
+    assert next_error(line, "smua.source.levelv = 100") == 802
+    assert next_error(line, "smua.trigger.source.listv({1, 100})", *SWEEP[2:],
+                      "smua.trigger.initiate()") == 802  # fmt: skip
+    assert instrument.channels["a"].source.level_v == 10.0
+
+
+def test_control_a_closed_interlock_allows_it_and_opening_switches_off(unlocked):
+    line, instrument = unlocked
+    instrument.set_interlock(closed=True)
+    line.write("smua.source.limiti = 1e-3", "smua.source.levelv = 100", "smua.source.output = 1")
+    assert line.ask("print(smua.source.output)") == "1.00000e+00"
+    assert line.ask("print(status.measurement.condition)") == "1.02400e+04"  # and a limit
+    assert line.ask("print(status.questionable.condition)") == "0.00000e+00"
+
+    instrument.set_interlock(closed=False)
+
+    assert line.ask("print(smua.source.output)") == "0.00000e+00"
+    assert line.ask("print(status.questionable.condition)") == "1.02400e+03"
+
+
+def test_a_40_volt_model_has_no_interlock_and_lets_its_output_enable_be_chosen():
+    instrument = Keithley2600("2601B", time_scale=0.0, interlock_closed=False)
+    with ScpiServer(instrument) as server:
+        line = Line(server.port)
+        assert next_error(line, "smua.source.levelv = 40", "smua.source.output = 1") == 0
+        assert next_error(line, "smua.source.outputenableaction = 1") == 0
+        line.close()
+
+
+# (model, level of voltage, limit of current) at the edges of the operating areas, section 5.
+AREAS = [
+    ("2601B", "levelv = 6.06", "limiti = 3", 0),
+    ("2602B", "levelv = 6.1", "limiti = 3", 5007),
+    ("2604B", "levelv = 40.4", "limiti = 1", 0),
+    ("2601A", "levelv = 40.4", "limiti = 1.01", 5007),
+    ("2602A", "leveli = 1.01", "limitv = 40", 0),
+    ("2601B", "leveli = 1.1", "limitv = 40", 5007),
+    ("2601B", "leveli = 3.03", "limitv = 6", 0),
+    ("2611B", "levelv = 20.2", "limiti = 1.5", 0),
+    ("2612B", "levelv = 21", "limiti = 1.5", 5007),
+    ("2614B", "levelv = 202", "limiti = 0.1", 0),
+    ("2634B", "levelv = 202", "limiti = 0.11", 5007),
+    ("2635B", "leveli = 0.101", "limitv = 200", 0),
+    ("2636B", "leveli = 0.11", "limitv = 200", 5007),
+]
+
+
+@pytest.mark.parametrize(("model", "level", "limit", "number"), AREAS)
+def test_a_level_and_its_limit_stay_within_the_operating_area(model, level, limit, number):
+    function = 1 if level.startswith("levelv") else 0
+    with ScpiServer(Keithley2600(model, time_scale=0.0)) as server:
+        line = Line(server.port)
+        statements = [f"func = {function}", limit, level]
+        assert next_error(line, *(f"smua.source.{each}" for each in statements)) == number
+        line.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "sourced", "measured", "limits", "delay"),
+    [
+        ("2602B", 1e-7, 1e-7, (40, 1), 0),
+        ("2611B", 1e-7, 1e-7, (20, 0.1), 0),
+        ("2634B", 1e-9, 1e-9, (20, 0.1), -1),
+        ("2636B", 1e-9, 1e-10, (20, 0.1), -1),
+    ],
+)
+def test_after_a_reset_it_has_the_values_of_its_model(model, sourced, measured, limits, delay):
+    with ScpiServer(Keithley2600(model, time_scale=0.0)) as server:
+        line = Line(server.port)
+        line.write("reset()", "smua.measure.rangei = 0")
+        assert float(line.ask("print(smua.source.rangei)")) == sourced
+        assert float(line.ask("print(smua.measure.rangei)")) == measured
+        assert float(line.ask("print(smua.source.limitv)")) == limits[0]
+        assert float(line.ask("print(smua.source.limiti)")) == limits[1]
+        assert float(line.ask("print(smua.measure.delay)")) == delay
+        assert float(line.ask("print(smua.trigger.endpulse.action)")) == 1
+        assert float(line.ask("print(smua.trigger.endsweep.action)")) == 0
         line.close()
 
 
@@ -189,7 +298,25 @@ def test_a_limited_source_says_so(smu):
     assert line.ask("print(smua.source.compliance)") == "true"
     assert float(line.ask("print(smua.measure.v())")) == pytest.approx(1.0, rel=1e-4)
     line.write("smua.measure.i(smua.nvbuffer1)")
-    assert float(line.ask("print(smua.nvbuffer1.statuses[1])")) == 64.0
+    assert float(line.ask("print(smua.nvbuffer1.statuses[1])")) == 64 + 8 + 4
+    assert line.ask("print(status.measurement.instrument.smua.condition)") == "2.58000e+02"
+
+
+def test_a_reading_on_fixed_ranges_says_nothing_of_automatic_ones(smu):
+    line, _ = smu
+    line.write("smua.source.rangev = 2", "smua.measure.rangei = 1e-2", "smua.source.levelv = 1")
+    line.write("smua.sense = 1", "smua.source.output = 1", "smua.measure.i(smua.nvbuffer1)")
+
+    assert float(line.ask("print(smua.nvbuffer1.statuses[1])")) == 16
+
+
+def test_a_fixed_range_measures_2_percent_beyond_it(smu):
+    line, _ = smu
+    line.write("smua.measure.rangei = 1e-3", "smua.source.levelv = 1.019", "smua.source.output = 1")
+    assert float(line.ask("print(smua.measure.i())")) == pytest.approx(1.019e-3)
+
+    line.write("smua.source.levelv = 1.021")
+    assert float(line.ask("print(smua.measure.i())")) > 1e37
 
 
 # -- while busy ------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 Promises: readings follow from the settings and from what is connected; a sweep takes its readings
 when they are due. Never waits by itself: the instrument lends it ``wait_until``.
 
-From the Series 2600B Reference Manual (2600BS-901-01), TSP command reference, by attribute name:
-limits clamp the quantity that is not sourced; a reading over its fixed range is 9.91e37; bit 6 of a
-buffer's status is compliance, bit 4 four-wire sensing; ``endpulse.action`` and ``endsweep.action``
-say whether the level is held or goes back to ``levelv``/``leveli``.
+From the Series 2600B Reference Manual, 2600BS-901-01 Rev. F, section 9: the limit is of what is not
+sourced (9-244); bits 2, 3, 4 and 6 of a reading's status are automatic ranges of meter and source,
+four-wire sensing and compliance (``bufferVar.statuses``, 9-34); ``endpulse.action`` and
+``endsweep.action`` say whether the level is held or goes back to ``levelv``/``leveli``; ``abort()``
+leaves the output as it is. That a reading over its fixed range is 9.91e37 stands in none of the
+pages that were seen.
 """
 
 from __future__ import annotations
@@ -14,13 +16,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from drivebay.sim.circuit import Point, Port
 from drivebay.sim.eventlog import EventLog
 from drivebay.sim.keithley2600.interpreter import Table
-from drivebay.sim.keithley2600.models import OVERRANGE, Model
+from drivebay.sim.keithley2600.models import MEASURE_FULL, SOURCE_FULL, Model
 from drivebay.sim.keithley2600.tables import (
+    BLOCKED_BY_INTERLOCK,
+    OVERLAPPED,
+    PARAMETER_INVALID,
+    TOO_BIG_FOR_RANGE,
+    UNCONFIGURED_SOURCE,
+    UNSAFE_AREA,
     Attributes,
     Buffer,
     TspError,
@@ -31,7 +40,7 @@ from drivebay.sim.readout import Converter
 from drivebay.sim.source import CURR, VOLT, SourceChannel
 
 OVER = 9.91e37
-FOUR_WIRE, IN_COMPLIANCE = 1 << 4, 1 << 6
+AUTO_MEASURE, AUTO_SOURCE, FOUR_WIRE, IN_COMPLIANCE = 1 << 2, 1 << 3, 1 << 4, 1 << 6
 # Time of a reading beside its integration, and conversions of one with automatic zero: rough.
 _OVERHEAD_S, _AUTO_ZERO = 2e-4, 3
 _DC_VOLTS, _DC_AMPS = 1, 0
@@ -175,6 +184,7 @@ class Channel:
             table.settable("stimulus", 0.0, one_of(0))
         for table in (self._end_pulse, self._end_sweep):
             table.settable("action", 0.0, one_of(0, 1))
+        self._end_pulse.put("action", 1.0)
         self._end_pulse.settable("stimulus", 0.0, one_of(0))
         self._apply()
 
@@ -182,12 +192,14 @@ class Channel:
         s = self._src
         s.settable("func", float(_DC_VOLTS), self._set_function)
         s.settable("output", 0.0, self._set_output)
-        for q, limit in (("v", 20.0), ("i", 0.1)):
+        for q, limit in zip("vi", self.model.default_limits, strict=True):
+            lowest = self.model.ranges(q, source=True)[0]
             s.settable(f"level{q}", 0.0, self._level_check(q))
             s.settable(f"limit{q}", limit, self._limit_check(q))
-            s.settable(f"range{q}", self.model.ranges(q)[0], self._range_check(q, s))
+            s.settable(f"range{q}", lowest, self._range_check(q, s))
+            s.computed(f"range{q}", partial(self._source_range, q))
             s.settable(f"autorange{q}", 1.0, one_of(0, 1))
-            s.settable(f"lowrange{q}", self.model.ranges(q)[0], number(0))
+            s.settable(f"lowrange{q}", lowest, number(0))
         s.settable("delay", 0.0, self._delay)
         s.settable("offmode", 0.0, one_of(0, 1, 2))
         s.settable("offlimiti", 1e-3, number(0))
@@ -196,7 +208,9 @@ class Channel:
         s.settable("highc", 0.0, one_of(0, 1))
         s.settable("sink", 0.0, one_of(0, 1))
         s.settable("settling", 0.0, number(0))
-        s.settable("outputenableaction", 0.0, one_of(0, 1))
+        # With an interlock it always switches the output off, and cannot be changed.
+        fixed = 1.0 if self.model.interlocked_v else 0.0
+        s.settable("outputenableaction", fixed, one_of(1) if fixed else one_of(0, 1))
 
     def _reset_measure(self) -> None:
         m = self._meas
@@ -208,7 +222,7 @@ class Channel:
         m.settable("autozero", 2.0, one_of(0, 1, 2))
         m.settable("count", 1.0, number(1, 6e4))
         m.settable("interval", 0.0, number(0, 1))
-        m.settable("delay", 0.0, self._delay)
+        m.settable("delay", -1.0 if self.model.settles else 0.0, self._delay)
         m.settable("delayfactor", 1.0, number(0))
         filtering = Attributes(f"smu{self.name}.measure.filter", self.host.refuse)
         filtering.settable("enable", 0.0, one_of(0))
@@ -230,17 +244,37 @@ class Channel:
 
     def _set_output(self, value: Any) -> float:
         checked = one_of(0, 1, 2)(value)
-        blocked = self.model.interlocked_v and not self.source.interlock.closed
-        if checked == 1 and blocked and self._highest_v() > self.model.interlocked_v * OVERRANGE:
-            raise TspError(802)
+        if checked == 1:
+            self._check_interlock()
         self.source.set_output(checked == 1)
         if checked != 1:
             self.abort()
         return checked
 
-    def _highest_v(self) -> float:
-        on_volts = self.source.function == VOLT
-        return float(abs(self._src.get("levelv")) if on_volts else self._src.get("limitv"))
+    def set_interlock(self, *, closed: bool) -> None:
+        """The fixture's lid opens or closes; an output goes off when it opens."""
+        self.source.interlock.closed = closed
+        if self.model.interlocked_v and not closed and self.source.output_on:
+            self.abort()
+            self._src.put("output", 0.0)
+            self.source.set_output(False, "interlock")
+
+    def _check_interlock(self, **changed: float) -> None:
+        """Refuses the 200 V range without the interlock; of a voltage limit its own range counts.
+
+        Args:
+            **changed: ``levelv`` or ``limitv`` as it is going to be.
+        """
+        if not self.model.interlocked_v or self.source.interlock.closed:
+            return
+        if self.source.function == CURR:
+            volt = changed.get("limitv", self._src.get("limitv"))
+        elif self._src.get("autorangev"):
+            volt = changed.get("levelv", self._src.get("levelv"))
+        else:
+            volt = self._src.get("rangev")
+        if self.model.range_of("v", volt, source=True) > self.model.interlocked_v:
+            raise TspError(BLOCKED_BY_INTERLOCK)
 
     def _set_sense(self, value: Any) -> float:
         checked = one_of(0, 1, 3)(value)
@@ -251,6 +285,8 @@ class Channel:
     def _level_check(self, quantity: str) -> Callable[[Any], float]:
         def check(value: Any) -> float:
             checked = self._level(quantity, value)
+            if self.source.output_on:
+                self._check_interlock(**{f"level{quantity}": checked})
             if quantity == "v":
                 self.source.level_v = checked
             else:
@@ -268,13 +304,16 @@ class Channel:
         if self.source.function == (VOLT if quantity == "v" else CURR):
             self._check_area(quantity, abs(checked), self._src.get(f"limit{other}"))
         fixed = not self._src.get(f"autorange{quantity}")
-        if fixed and abs(checked) > self._src.get(f"range{quantity}") * OVERRANGE * 1.000001:
-            raise TspError(1102)
+        if fixed and abs(checked) > self._src.get(f"range{quantity}") * SOURCE_FULL * 1.000001:
+            raise TspError(TOO_BIG_FOR_RANGE)
         return checked
 
     def _limit_check(self, quantity: str) -> Callable[[Any], float]:
         def check(value: Any) -> float:
-            checked = number(self.model.ranges(quantity)[0] / 100, self.model.top(quantity))(value)
+            model = self.model
+            checked = number(model.lowest_limit(quantity), model.nominal(quantity))(value)
+            if self.source.output_on:
+                self._check_interlock(**{f"limit{quantity}": checked})
             other = "i" if quantity == "v" else "v"
             if self.source.function == (VOLT if other == "v" else CURR):
                 self._check_area(other, abs(self._src.get(f"level{other}")), checked)
@@ -288,18 +327,23 @@ class Channel:
         return check
 
     def _check_area(self, quantity: str, level: float, limit: float) -> None:
-        volt, amp = (level, limit) if quantity == "v" else (limit, level)
-        if not self.model.allows(volt, amp):
-            raise TspError(1102)
+        if not self.model.allows(quantity, level, limit):
+            raise TspError(UNSAFE_AREA)
 
     def _range_check(self, quantity: str, table: Attributes) -> Callable[[Any], float]:
         def check(value: Any) -> float:
-            top = self.model.ranges(quantity)[-1] * OVERRANGE
+            top = self.model.top(quantity)
             checked = abs(number(-top, top)(value))
             table.put(f"autorange{quantity}", 0.0)
-            return self.model.range_of(quantity, checked)
+            return self.model.range_of(quantity, checked, source=table is self._src)
 
         return check
+
+    def _source_range(self, quantity: str) -> float:
+        """With automatic ranges that of the level (9-245)."""
+        if self._src.get(f"autorange{quantity}"):
+            return self.model.range_of(quantity, self._src.get(f"level{quantity}"), source=True)
+        return float(self._src.kept(f"range{quantity}"))
 
     def _apply(self) -> None:
         self.source.function = VOLT
@@ -348,12 +392,20 @@ class Channel:
     def _stored(self, point: Point, stores: dict[str, Buffer], time_s: float) -> dict[str, float]:
         volt, amp = self._digitised("v", point.volt_v), self._digitised("i", point.amp_a)
         row = {"v": volt, "i": amp, "r": volt / amp if amp else OVER, "p": volt * amp}
-        status = (IN_COMPLIANCE if point.limited else 0) | (
-            FOUR_WIRE if self.source.remote_sense else 0
-        )
         for name, buffer in stores.items():
+            status = self._status(name, point)
             buffer.put_reading(row[name], time_s, status, self.source.level)
         return row
+
+    def _status(self, name: str, point: Point) -> int:
+        sourced = "v" if self.source.function == VOLT else "i"
+        ranged = name in "vi" and name != sourced and self._meas.get(f"autorange{name}")
+        return (
+            (IN_COMPLIANCE if point.limited else 0)
+            | (FOUR_WIRE if self.source.remote_sense else 0)
+            | (AUTO_MEASURE if ranged else 0)
+            | (AUTO_SOURCE if self._src.get(f"autorange{sourced}") else 0)
+        )
 
     def _digitised(self, quantity: str, value: float) -> float:
         if self.source.function == (VOLT if quantity == "v" else CURR):
@@ -364,7 +416,7 @@ class Channel:
             full = float(self._meas.get(f"range{quantity}"))
         if not fixed:
             full = self.model.range_of(quantity, value)
-        elif abs(value) > full * OVERRANGE * 1.001:
+        elif abs(value) > full * MEASURE_FULL * 1.000001:
             return math.copysign(OVER, value)
         return self._converter.reading(value, full, float(self._meas.get("nplc")))
 
@@ -373,7 +425,7 @@ class Channel:
     def _list(self, quantity: str, values: Any) -> None:
         levels = values.values() if isinstance(values, Table) else []
         if not levels:
-            return self.host.refuse(-224)
+            return self.host.refuse(PARAMETER_INVALID)
         try:
             self.plan.levels = [self._level(quantity, each) for each in levels]
         except TspError as error:
@@ -392,9 +444,16 @@ class Channel:
     def initiate(self) -> None:
         """``smuX.trigger.initiate()``: the sweep runs while other statements are executed."""
         if self.sweep is not None:
-            return self.host.refuse(-211)
-        sources = bool(self._trig_source.get("action")) and bool(self.plan.levels)
+            return self.host.refuse(OVERLAPPED)
+        sources = bool(self._trig_source.get("action"))
+        if sources and not self.plan.levels:
+            return self.host.refuse(UNCONFIGURED_SOURCE)
         levels = self.plan.levels if sources else [self.source.level]
+        if self.source.output_on:
+            try:
+                self._check_interlock(levelv=max(map(abs, levels)))
+            except TspError as error:
+                return self.host.refuse(error.number)
         count = int(self._trig.get("count")) or len(levels)
         for buffer in self.plan.buffers.values():
             buffer.begin()

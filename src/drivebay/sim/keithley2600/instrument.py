@@ -4,8 +4,9 @@ Promises: messages are executed in the order they came, one at a time; ``abort``
 is being executed, at once, and nothing else overtakes; errors come with the manual's numbers. Never
 energises anything: it is a simulation.
 
-From the Series 2600B Reference Manual (2600BS-901-01): remote commands, "Factory scripts and TSP
-programming fundamentals", the TSP command reference and the error summary list.
+From the Series 2600B Reference Manual, 2600BS-901-01 Rev. F: the TSP command reference (section 9),
+the error queue and the status model (section 12), common commands. What ``abort`` does to a program
+is known from ``tspnet.tsp.abort()``: it ends what was sent.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ FIRMWARE = "3.2.2"
 _ASCII, _REAL32, _REAL64 = 1.0, 2.0, 3.0
 _LITTLE_ENDIAN = 1.0
 _MOST_ERRORS = 100
+_INSTRUMENT = 1 << 13
 _BEGINS = ("loadandrunscript", "loadscript")
 
 
@@ -299,7 +301,8 @@ class Keithley2600(ScpiInstrument):
         self._reset_format()
 
     def _queue(self, number: int, text: str) -> None:
-        self.status.standard.pulse(1 << 4)
+        # Standard event register (9-348): command error, device-dependent error, execution error.
+        self.status.standard.pulse(1 << {-1: 5, -3: 3}.get(math.trunc(number / 100), 4))
         if len(self._errors) < _MOST_ERRORS:
             self._errors.append((number, text))
         self.log.add("error", number=number, text=text)
@@ -364,15 +367,50 @@ class Keithley2600(ScpiInstrument):
         return self._quiet("display", SMUA=0.0, SMUB=1.0, SMUA_SMUB=2.0, **nothing, **measured)
 
     def _status_table(self) -> Attributes:
-        channels = {}
-        for name, channel in self.channels.items():
-            table = self._quiet(f"status.measurement.instrument.smu{name}")
-            # Bits 0 and 1: voltage and current limit (status model, measurement registers).
-            table.computed("condition", partial(_limit_bits, channel))
-            channels[f"smu{name}"] = table
-        instrument = self._quiet("status.measurement.instrument", **channels)
-        measurement = self._quiet("status.measurement", instrument=instrument)
-        return self._quiet("status", measurement=measurement, reset=lambda: None)
+        """Conditions only: what the registers of section 12 latch of them is not simulated."""
+        return self._quiet(
+            "status",
+            measurement=self._register("measurement", _measurement, self._interlock_bits),
+            operation=self._register("operation", _operation, lambda: 0.0),
+            questionable=self._register("questionable", lambda _: 0.0, self._high_voltage_bits),
+            reset=lambda: None,
+        )
+
+    def _register(
+        self, name: str, of_channel: Callable[[Channel], float], of_all: Callable[[], float]
+    ) -> Attributes:
+        """``status.NAME``: its own bits and bit 13 for any of a channel; ``.instrument.smuX``."""
+        tables = {}
+        for letter, channel in self.channels.items():
+            table = self._quiet(f"status.{name}.instrument.smu{letter}")
+            table.computed("condition", partial(of_channel, channel))
+            tables[f"smu{letter}"] = table
+        found = self._quiet(
+            f"status.{name}", instrument=self._quiet(f"status.{name}.instrument", **tables)
+        )
+        channels = self.channels.values()
+        found.computed(
+            "condition", lambda: of_all() + (_INSTRUMENT if any(map(of_channel, channels)) else 0)
+        )
+        return found
+
+    def _interlock_bits(self) -> float:
+        """Bit 11: the interlock is asserted (9-283)."""
+        return 2048.0 if self.model.interlocked_v and self._interlock_closed else 0.0
+
+    def _high_voltage_bits(self) -> float:
+        """Bit 10: the 200 V range is not ready (9-334)."""
+        return 1024.0 if self.model.interlocked_v and not self._interlock_closed else 0.0
+
+    @property
+    def _interlock_closed(self) -> bool:
+        return all(each.source.interlock.closed for each in self.channels.values())
+
+    def set_interlock(self, *, closed: bool) -> None:
+        """The lid of the fixture opens or closes; outputs of a model with one go off."""
+        with self._woken:
+            for channel in self.channels.values():
+                channel.set_interlock(closed=closed)
 
     def _reset_format(self) -> None:
         self._format.fixed(
@@ -432,10 +470,16 @@ class Keithley2600(ScpiInstrument):
         self._say(b"#0" + packed)
 
 
-def _limit_bits(channel: Channel) -> float:
-    if not channel.table.get("source").get("compliance"):
-        return 0.0
-    return 2.0 if channel.source.function == "VOLT" else 1.0
+def _measurement(channel: Channel) -> float:
+    """Bit 0 a voltage limit, 1 a current limit, 8 readings in a dedicated buffer (9-289)."""
+    limited = channel.table.get("source").get("compliance")
+    bits = (2.0 if channel.source.function == "VOLT" else 1.0) if limited else 0.0
+    return bits + (256.0 if any(each.length() for each in channel.buffers) else 0.0)
+
+
+def _operation(channel: Channel) -> float:
+    """Bit 3: it is sweeping (9-312)."""
+    return 8.0 if channel.sweep else 0.0
 
 
 def _number_of(value: Any) -> float | None:

@@ -1,9 +1,10 @@
 """What the members of the 2600B family can do, as data.
 
-Facts from the Series 2600B Reference Manual (2600BS-901-01) and its specifications: ranges and
-operating areas of the 2601B/2602B/2604B (40 V, 3 A), 2611B/2612B/2614B (200 V, 1.5 A) and
-2634B/2635B/2636B (the same with lower current ranges); the 2600A models have the same DC limits.
-Pulse ranges (10 A) are left out. Never contains behaviour.
+From the Series 2600B Reference Manual, 2600BS-901-01 Rev. F (August 2021): ranges and full scales
+("Range", 2-44; ``smuX.source.rangeY``, ``lowrangeY``, 9-245), limits and their defaults
+(``smuX.source.limitY``, 9-244), the operating areas of direct current ("Operating boundaries",
+section 5). The 2600A models have the same (2600AS-901-01, 19-135). Pulse ranges (10 A) are left
+out. Never contains behaviour.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-OVERRANGE = 1.01
+# Full scale is 101 % of a source range and 102 % of a measuring range (2-44).
+SOURCE_FULL, MEASURE_FULL = 1.01, 1.02
+_ROUNDING = 1.000001
 _LOW_A = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
@@ -23,9 +26,13 @@ class Model:
         name: the model in ``*IDN?``.
         channels: 1 or 2.
         voltage_ranges_v: nominal ranges, ascending.
-        current_ranges_a: the same for current.
-        regions: (voltage, current) corners; a level and its limit must lie within one of them.
+        current_ranges_a: the same for current, with those that only measure.
+        regions: nominal (voltage, current) corners; what is sourced and its limit must lie within
+            one of them.
+        lowest_source_a: lowest range that currents are sourced on.
+        default_limits: of voltage and current, after a reset.
         interlocked_v: voltage ranges above this need the interlock; 0 where there is none.
+        settles: whether the delay of a measurement is automatic after a reset.
     """
 
     name: str
@@ -33,66 +40,87 @@ class Model:
     voltage_ranges_v: tuple[float, ...]
     current_ranges_a: tuple[float, ...]
     regions: tuple[tuple[float, float], ...]
+    lowest_source_a: float = 1e-7
+    default_limits: tuple[float, float] = (40.0, 1.0)
     interlocked_v: float = 0.0
+    settles: bool = False
 
-    def ranges(self, quantity: str) -> tuple[float, ...]:
-        """Those of ``v`` or ``i``."""
-        return self.voltage_ranges_v if quantity == "v" else self.current_ranges_a
+    def ranges(self, quantity: str, *, source: bool = False) -> tuple[float, ...]:
+        """Those of ``v`` or ``i``, to measure or to source."""
+        if quantity == "v":
+            return self.voltage_ranges_v
+        lowest = self.lowest_source_a if source else 0.0
+        return tuple(each for each in self.current_ranges_a if each >= lowest)
+
+    def nominal(self, quantity: str) -> float:
+        """The highest range of ``v`` or ``i``: what a limit may be."""
+        return self.ranges(quantity)[-1]
 
     def top(self, quantity: str) -> float:
-        """The largest level or limit of ``v`` or ``i``."""
-        return max(region[0 if quantity == "v" else 1] for region in self.regions)
+        """The largest level of ``v`` or ``i``."""
+        return self.nominal(quantity) * SOURCE_FULL
 
-    def range_of(self, quantity: str, value: float) -> float:
-        """The lowest nominal range that holds a value; the highest if none does."""
-        ranges = self.ranges(quantity)
-        place = bisect_left(ranges, abs(value) / OVERRANGE / 1.000001)
+    def lowest_limit(self, quantity: str) -> float:
+        """The lowest limit of ``v`` or ``i`` (9-244)."""
+        return self.ranges(quantity, source=True)[0] / 10
+
+    def range_of(self, quantity: str, value: float, *, source: bool = False) -> float:
+        """The lowest nominal range that holds a value; the highest if none does.
+
+        What is sourced may exceed its range by 1 %; measuring changes ranges at 100 % (2-44).
+        """
+        ranges = self.ranges(quantity, source=source)
+        full = SOURCE_FULL if source else 1.0
+        place = bisect_left(ranges, abs(value) / full / _ROUNDING)
         return ranges[min(place, len(ranges) - 1)]
 
-    def allows(self, volt: float, amp: float) -> bool:
-        """Whether both together are within the operating area."""
-        return any(volt <= v * 1.000001 and amp <= a * 1.000001 for v, a in self.regions)
+    def allows(self, quantity: str, level: float, limit: float) -> bool:
+        """Whether a level of ``v`` or ``i`` is within the operating area with a limit."""
+        full = level / SOURCE_FULL / _ROUNDING
+        volt, amp = (full, limit / _ROUNDING) if quantity == "v" else (limit / _ROUNDING, full)
+        return any(volt <= v and amp <= a for v, a in self.regions)
 
 
-def _family(
-    names: dict[str, int],
-    volt: tuple[float, ...],
-    amp: tuple[float, ...],
-    regions: tuple[tuple[float, float], ...],
-    interlocked_v: float = 0.0,
-) -> list[Model]:
-    return [
-        Model(name, channels, volt, amp, regions, interlocked_v) for name, channels in names.items()
-    ]
-
-
-_40V = ((6.06, 3.03), (40.4, 1.01))
-_200V = ((20.2, 1.515), (202.0, 0.101))
+_40V = ((6.0, 3.0), (40.0, 1.0))
+_200V = ((20.0, 1.5), (200.0, 0.1))
 _HIGH_V = (0.2, 2.0, 20.0, 200.0)
+_HIGH_LIMITS = (20.0, 0.1)
+
+
+def _forty_volts(name: str, channels: int) -> Model:
+    return Model(name, channels, (0.1, 1.0, 6.0, 40.0), (*_LOW_A, 3.0), _40V)
+
+
+def _high_voltage(name: str, channels: int) -> Model:
+    amp = (*_LOW_A, 1.5)
+    return Model(name, channels, _HIGH_V, amp, _200V, 1e-7, _HIGH_LIMITS, 20.0)
+
+
+def _low_current(name: str, channels: int) -> Model:
+    # The 100 pA range only measures, and the 2634B does not have it.
+    amp: tuple[float, ...] = (1e-9, 1e-8, *_LOW_A, 1.5)
+    if not name.startswith("2634"):
+        amp = (1e-10, *amp)
+    return Model(name, channels, _HIGH_V, amp, _200V, 1e-9, _HIGH_LIMITS, 20.0, settles=True)
+
 
 MODELS = {
     model.name: model
     for model in (
-        *_family(
-            {"2602B": 2, "2601B": 1, "2604B": 2, "2602A": 2, "2601A": 1},
-            (0.1, 1.0, 6.0, 40.0),
-            (*_LOW_A, 3.0),
-            _40V,
-        ),
-        *_family(
-            {"2612B": 2, "2611B": 1, "2614B": 2, "2612A": 2, "2611A": 1},
-            _HIGH_V,
-            (*_LOW_A, 1.5),
-            _200V,
-            20.0,
-        ),
-        *_family({"2634B": 2}, _HIGH_V, (1e-9, 1e-8, *_LOW_A, 1.5), _200V, 20.0),
-        *_family(
-            {"2636B": 2, "2635B": 1, "2636A": 2, "2635A": 1},
-            _HIGH_V,
-            (1e-10, 1e-9, 1e-8, *_LOW_A, 1.5),
-            _200V,
-            20.0,
-        ),
+        _forty_volts("2602B", 2),
+        _forty_volts("2601B", 1),
+        _forty_volts("2604B", 2),
+        _forty_volts("2602A", 2),
+        _forty_volts("2601A", 1),
+        _high_voltage("2612B", 2),
+        _high_voltage("2611B", 1),
+        _high_voltage("2614B", 2),
+        _high_voltage("2612A", 2),
+        _high_voltage("2611A", 1),
+        _low_current("2634B", 2),
+        _low_current("2636B", 2),
+        _low_current("2635B", 1),
+        _low_current("2636A", 2),
+        _low_current("2635A", 1),
     )
 }

@@ -12,22 +12,29 @@ from typing import Any
 
 from drivebay.sim.keithley2600.interpreter import Indexed, LuaError
 
-# Error numbers (reference manual, "Error summary list").
-PARAMETER_TOO_BIG, PARAMETER_TOO_SMALL, PARAMETER_INVALID = 1102, 1103, -224
+# Reference manual 2600BS-901-01, "Error summary list" (Rev. F, 6-2). Of it these pages were seen:
+# 1102 (9-245), 5052 (9-334), 0 (errorqueue.next). The other numbers and texts are those that a
+# driver of others holds for the 2636A (qkit, Keithley.py, taken from 2600AS-901-01).
+PARAMETER_TOO_BIG, PARAMETER_TOO_SMALL, PARAMETER_INVALID = 1101, 1102, -224
+TOO_BIG_FOR_RANGE, UNSAFE_AREA, BLOCKED_BY_INTERLOCK = 5005, 5007, 802
+BUFFER_NOT_CLEARED, OVERLAPPED, UNCONFIGURED_SOURCE = 5032, 5042, 5059
 TEXTS = {
     0: "Queue Is Empty",
     -113: "Undefined header",
-    -211: "Trigger ignored",
-    -222: "Parameter data out of range",
-    -224: "Illegal parameter value",
-    -285: "TSP Syntax Error",
-    -286: "TSP Runtime Error",
-    -350: "Queue overflow",
-    -363: "Input buffer overrun",
-    802: "OUTPUT blocked by interlock",
-    1102: "Parameter too big",
-    1103: "Parameter too small",
-    5041: "Cannot change this setting unless buffer is cleared",
+    -222: "Parameter Data Out of Range",
+    -224: "Illegal Parameter Value",
+    -285: "TSP Syntax error",
+    -286: "TSP Runtime error",
+    -350: "Queue Overflow",
+    -363: "Input Buffer Over-run",
+    802: "Output Blocked By Interlock",
+    1101: "Parameter too big",
+    1102: "Parameter too small",
+    5005: "Value too big for range",
+    5007: "Operation would exceed safe operating area of the instrument",
+    5032: "Cannot change this setting unless buffer is cleared",
+    5042: "Invalid while overlapped measure",
+    5059: "trigger.source.action enabled without configuration",
 }
 BUFFER_SIZE = 60_000
 
@@ -75,6 +82,10 @@ class Attributes(Indexed):
         """The field."""
         read = self._reads.get(key)
         return self._values.get(key) if read is None else read()
+
+    def kept(self, key: str) -> Any:
+        """What was set last, also of a field that reads as something else."""
+        return self._values.get(key)
 
     def put(self, key: str, value: Any) -> None:
         """The instrument itself changes a field."""
@@ -201,5 +212,5 @@ class Buffer(Attributes):
     def _while_empty(self, value: Any) -> float:
         checked = one_of(0, 1)(value)
         if self.columns["readings"]:
-            raise TspError(5041)
+            raise TspError(BUFFER_NOT_CLEARED)
         return checked
