@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import drivebay
-from drivebay import Bay, InstrumentError, LimitError, PluginMetadata
+from drivebay import AbortedError, Bay, InstrumentError, LimitError, PluginMetadata
 from drivebay._core.limits import Guard
 from drivebay.sim import Resistor
 from drivebay.sim.circuitfile import read_circuit
@@ -130,6 +131,100 @@ def test_a_transfer_curve_of_a_simulated_mosfet_has_its_threshold(bay, tmp_path)
     assert np.all(np.abs(drain[gate < 1.0]) < 1e-4)
     slope = np.polyfit(gate[gate > 2.5], np.sqrt(drain[gate > 2.5]), 1)
     assert -slope[1] / slope[0] == pytest.approx(1.5, abs=0.1)
+
+
+CURVES = {
+    "gate_start_v": 0, "gate_stop_v": 4, "points": 101, "drain_v": [1.0, 2.0, 5.0], "nplc": 0.01,
+    "drain_compliance_a": 0.01, "gate_compliance_a": 1e-3,
+}  # fmt: skip
+
+
+def readouts(instrument: Keithley2600) -> list[str]:
+    messages = [event["text"] for event in instrument.log.named("message")]
+    return [text for text in messages if text.startswith("printbuffer")]
+
+
+def test_a_curve_takes_one_round_trip_a_piece_and_each_level_once(resource, bay, instrument):
+    run = bay.open(resource, isolation="inline").measure("transfer_curve", **CURVES)
+
+    pieces = readouts(instrument)
+    # Pieces of 50 levels, at most: three for each of three curves.
+    assert len(pieces) == 9
+    assert pieces[0].startswith("printbuffer(1, 50,")
+    gate = np.tile(np.linspace(0, 4, 101), 3)
+    np.testing.assert_allclose(run["gate_voltage_v"], gate, atol=1e-5)
+    np.testing.assert_allclose(run["drain_voltage_v"], np.repeat([1, 2, 5], 101), atol=1e-5)
+    np.testing.assert_allclose(run["drain_current_a"], run["drain_voltage_v"] / 1e3, atol=1e-7)
+    assert np.all(np.diff(run["time_s"]) > 0)
+    levels = [e["level"] for e in instrument.log.named("level") if e["channel"] == "a"]
+    assert levels == [1.0, 2.0, 5.0]
+
+
+def test_the_next_piece_of_a_curve_runs_while_the_one_before_is_handed_out(
+    resource, bay, instrument
+):
+    smu = bay.open(resource, isolation="inline")
+    stream = smu.stream("transfer_curve", **CURVES)
+
+    asked = [len(readouts(instrument)) for _ in stream]
+
+    assert len(asked) == 9
+    assert all(sent >= min(handed_out + 2, 9) for handed_out, sent in enumerate(asked))
+
+
+def test_a_curve_is_held_at_its_start_before_it_is_read(resource, bay, instrument):
+    bay.open(resource, isolation="inline").measure("transfer_curve", **CURVES | {"hold_s": 0.1})
+
+    messages = [event["text"] for event in instrument.log.named("message")]
+    assert messages.count("delay(0.1)") == 3
+    begins = messages.index("delay(0.1)")
+    assert messages[begins - 2 : begins] == ["smua.source.levelv = 1.0", "smub.source.levelv = 0.0"]
+
+
+def test_a_long_hold_is_the_programs_own_and_ends_with_an_abort(resource, bay, instrument):
+    smu = bay.open(resource, isolation="inline")
+    stream = smu.stream("transfer_curve", **CURVES | {"hold_s": 600.0})
+
+    def stop() -> None:
+        instrument.log.wait_for("level")
+        stream.abort("a test")
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(AbortedError):
+        list(stream)
+    thread.join()
+
+    assert readouts(instrument) == []
+    assert not instrument.output_on
+
+
+def test_an_abort_ends_a_curve_within_its_piece(bay):
+    devices = {"a": Resistor(1000.0), "b": Resistor(1e5)}
+    real = Keithley2600("2602B", devices, log=EventLog(traffic=True))
+    with ScpiServer(real) as server, bay.open(server.resource, isolation="inline") as smu:
+        stream = smu.stream(
+            "output_curve", drain_start_v=0, drain_stop_v=1, points=20_000, gate_v=[1.0],
+            drain_compliance_a=0.1, gate_compliance_a=0.1,
+        )  # fmt: skip
+        sent: list[int] = []
+
+        def stopped_at_once() -> None:
+            for _ in stream:
+                sent.append(len(readouts(real)))
+                stream.abort("a test")
+
+        with pytest.raises(AbortedError):
+            stopped_at_once()
+
+        assert not real.output_on
+        assert len(readouts(real)) <= sent[0] + 1
+
+
+def test_a_meter_on_the_highest_range_has_a_limit_that_the_instrument_takes(resource, bay):
+    run = bay.open(resource, isolation="inline").measure("dc_voltage", range_v=40, readings=1)
+
+    assert abs(run["voltage_v"][0]) < 1.0
 
 
 def test_it_is_gold_on_the_simulator(resource):

@@ -3,8 +3,8 @@
 Promises: both limits are set and the one that counts is read back before the output goes on; each
 level is sourced once, in order, with the output held on in between; the output is off at the end.
 Every statement is one that the manifest's dialect lists, so all of it can be held to limits; no
-script is ever sent. From the Series 2600B Reference Manual, 2600BS-901-01, TSP command reference,
-by the names of the commands. Proven on the simulator only.
+script is ever sent. From the Series 2600B Reference Manual, 2600BS-901-01 Rev. F (August 2021),
+pages as 9-34. Proven on the simulator only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from drivebay.driver import (
     method,
 )
 
-# Bit 6 of a buffer's status: the source was at its limit ("smuX.nvbufferY.statuses").
+# Bit 6 of a reading's status: the source was at its limit ("bufferVar.statuses", 9-34).
 COMPLIANCE = 1 << 6
 
 # Longest that a level may well take beyond its delay: a conversion with two references, at 50 Hz,
@@ -42,6 +42,9 @@ COMPLIANCE = 1 << 6
 _CONVERSIONS, _MAINS_S, _RANGING_S = 3, 0.02, 0.1
 # Readings after which the buffers start anew; they hold 60,000 with time stamps.
 _BUFFERED = 50_000
+# About how long a piece of a measurement runs: an abort is obeyed at once, a new order after it.
+_SEGMENT_S = 0.25
+_HIGHEST: Final = {"voltage_v": (40.0, 200.0), "current_a": (1.5, 3.0)}
 _LOWEST: Final = {"v": 0.1, "i": 1e-7}
 _OTHER: Final = {"v": "i", "i": "v"}
 _UNITS: Final = {"v": "V", "i": "A"}
@@ -125,7 +128,7 @@ class Keithley2600(SteppedSource):
             nplc=p.nplc,
             four_wire=p.four_wire,
         )
-        yield from self._swept(source, p.segments(at_most=100, seconds=0.25))
+        yield from self._swept(source, p.segments(at_most=100, seconds=_SEGMENT_S))
 
     @method("vi_sweep")
     def vi_sweep(self, p: VISweep) -> Iterator[dict[str, Any]]:
@@ -140,7 +143,7 @@ class Keithley2600(SteppedSource):
             nplc=p.nplc,
             four_wire=p.four_wire,
         )
-        yield from self._swept(source, p.segments(at_most=100, seconds=0.25))
+        yield from self._swept(source, p.segments(at_most=100, seconds=_SEGMENT_S))
 
     @method("spot")
     def spot(self, p: Spot) -> Iterator[dict[str, Any]]:
@@ -150,7 +153,7 @@ class Keithley2600(SteppedSource):
     @method("iv_monitor")
     def iv_monitor(self, p: IVMonitor) -> Iterator[dict[str, Any]]:
         """Hold the level, and read in groups of about 0.25 s at the instrument's own interval."""
-        groups = p.segments(at_most=100, seconds=0.25)
+        groups = p.segments(at_most=100, seconds=_SEGMENT_S)
         source = _source_of(p, 0.0)
         for points in self._held(source, p.level, groups, p.interval_s, settle_s=p.delay_s):
             yield _decoded(points)
@@ -168,7 +171,7 @@ class Keithley2600(SteppedSource):
             nplc=p.nplc,
             auto_zero=p.auto_zero,
         )
-        groups = p.segments(at_most=100, seconds=0.25)
+        groups = p.segments(at_most=100, seconds=_SEGMENT_S)
         for _, volt, seconds, status in self._held(source, 0.0, groups, p.interval_s):
             overload = _limited(status) | ~np.isfinite(volt)
             yield {"voltage_v": volt, "time_s": seconds, "overload": overload}
@@ -186,7 +189,7 @@ class Keithley2600(SteppedSource):
             nplc=p.nplc,
             auto_zero=p.auto_zero,
         )
-        groups = p.segments(at_most=100, seconds=0.25)
+        groups = p.segments(at_most=100, seconds=_SEGMENT_S)
         for amp, _, seconds, status in self._held(source, 0.0, groups, p.interval_s):
             overload = _limited(status) | ~np.isfinite(amp)
             # A source counts what flows out of it, a meter what flows in.
@@ -211,7 +214,7 @@ class Keithley2600(SteppedSource):
             level_a = self._test_current(source, buffered, p.range_ohm)
             # The zero follows its level, so that what drifts is out of both.
             pattern = [level_a, 0.0] if p.offset_compensation else [level_a]
-            groups = p.segments(at_most=1 if p.interval_s else 50, seconds=0.25)
+            groups = p.segments(at_most=1 if p.interval_s else 50, seconds=_SEGMENT_S)
             for count in self._on_time(groups, p.interval_s):
                 asked = self._ask_sweep(source, buffered, np.array(pattern * count))
                 amp, volt, seconds, status = buffered.points(asked)
@@ -381,38 +384,47 @@ class Keithley2600(SteppedSource):
             self._set_up(channel, source._replace(four_wire=p.four_wire))
         outer, inner = (drain, gate) if isinstance(p, TransferCurve) else (gate, drain)
         slowest_s = p.delay_s + 2 * source.slowest_s
-        columns = [
-            *(f"{gate}.nvbuffer2.readings", f"{drain}.nvbuffer2.readings"),
-            *(f"{drain}.nvbuffer1.readings", f"{gate}.nvbuffer1.readings"),
-            f"{drain}.nvbuffer1.timestamps",
-            *(f"{drain}.nvbuffer1.statuses", f"{gate}.nvbuffer1.statuses"),
-        ]
         buffered = _Buffered(drain, also=gate)
+        asked: AskedNumbers | None = None
         with self._on(gate), self._on(drain):
-            for held, begins, levels in p.curves(at_most=50, seconds=0.25):
+            for held, begins, levels in p.curves(at_most=50, seconds=_SEGMENT_S):
+                steps = list(_steps(inner, levels, p.delay_s, (drain, gate)))
+                if asked is not None:
+                    asked.wait()
+                    if begins and p.hold_s > _SEGMENT_S:
+                        # Nobody waits for points through a long hold.
+                        yield _curve(asked, buffered.clock)
+                        asked = None
                 if begins:
-                    first_v = levels.tolist()[0]
-                    self.write(f"{outer}.source.levelv = {held!r}")
-                    self.write(f"{inner}.source.levelv = {first_v!r}")
-                    self.sleep(p.hold_s)
+                    steps = [*self._begin(f"{outer}.source.levelv = {held!r}", steps[0], p), *steps]
                 clear, first = buffered.place(len(levels))
-                after = [*clear, *_steps(inner, levels, p.delay_s, (drain, gate))]
-                found = self.query_numbers(
-                    _print_buffer(first, first + len(levels) - 1, columns),
-                    columns=7,
-                    rows=len(levels),
-                    expected_s=len(levels) * slowest_s,
-                    after=after,
+                before, asked = (
+                    asked,
+                    self.ask_numbers(
+                        _print_curve(first, len(levels), gate, drain),
+                        columns=7,
+                        rows=len(levels),
+                        expected_s=p.hold_s + len(levels) * slowest_s,
+                        after=[*clear, *steps],
+                    ),
                 )
-                yield {
-                    "gate_voltage_v": found[0],
-                    "drain_voltage_v": found[1],
-                    "drain_current_a": found[2],
-                    "gate_current_a": found[3],
-                    "time_s": buffered.clock.rising(found[4]),
-                    "in_compliance": _limited(found[5]) | _limited(found[6]),
-                }
+                # While the instrument runs a piece, the one before is read and handed out.
+                if before is not None:
+                    yield _curve(before, buffered.clock)
+            if asked is not None:
+                yield _curve(asked, buffered.clock)
         self.check_errors()
+
+    def _begin(self, outer: str, inner: str, p: TransferCurve | OutputCurve) -> list[str]:
+        """Statements that bring both channels to the start of a curve and hold them there.
+
+        A long hold is the program's own, so that it ends with an abort and nothing is queued.
+        """
+        if p.hold_s > _SEGMENT_S:
+            self.write(outer, inner)
+            self.sleep(p.hold_s)
+            return []
+        return [outer, inner, *([f"delay({float(p.hold_s)!r})"] if p.hold_s else [])]
 
     def _test_current(self, source: Source, buffered: _Buffered, range_ohm: float | None) -> float:
         """A current that makes about a volt, found with a small one; its range is set."""
@@ -427,9 +439,13 @@ class Keithley2600(SteppedSource):
         return level_a
 
     def _at_most(self, quantity: str, wanted: float) -> float:
-        """A limit, no higher than the model and the bench allow."""
+        """A limit, no higher than the model and the bench allow.
+
+        Levels go to 1 % above the highest range, limits end with it ("smuX.source.limitY", 9-244).
+        """
         span = (self.ranges or {}).get(quantity)
-        return wanted if span is None else min(wanted, max(abs(span[0]), abs(span[1])))
+        limit = wanted if span is None else min(wanted, max(abs(span[0]), abs(span[1])))
+        return next((top for top in _HIGHEST[quantity] if top < limit <= 1.01 * top), limit)
 
     def _set_up(self, channel: str, source: Source) -> None:
         """Set everything the measurement depends on, and see that the limit is as it was told."""
@@ -563,6 +579,17 @@ def _print_buffer(first: int, last: int, columns: Iterable[str]) -> str:
     return f"printbuffer({first}, {last}, {', '.join(columns)})"
 
 
+def _print_curve(first: int, count: int, gate: str, drain: str) -> str:
+    """Asks for voltages of gate and drain, their currents reversed, times, and both statuses."""
+    columns = [
+        *(f"{gate}.nvbuffer2.readings", f"{drain}.nvbuffer2.readings"),
+        *(f"{drain}.nvbuffer1.readings", f"{gate}.nvbuffer1.readings"),
+        f"{drain}.nvbuffer1.timestamps",
+        *(f"{drain}.nvbuffer1.statuses", f"{gate}.nvbuffer1.statuses"),
+    ]
+    return _print_buffer(first, first + count - 1, columns)
+
+
 def _measure(channel: str) -> str:
     """One statement for current and voltage of one moment, into the two buffers."""
     return f"{channel}.measure.iv({channel}.nvbuffer1, {channel}.nvbuffer2)"
@@ -595,6 +622,19 @@ def _decoded(points: Columns) -> dict[str, NDArray[Any]]:
         "current_a": amp,
         "time_s": seconds,
         "in_compliance": _limited(status),
+    }
+
+
+def _curve(asked: AskedNumbers, clock: _Timeline) -> dict[str, NDArray[Any]]:
+    """What :func:`_print_curve` asked for, by column."""
+    gate_v, drain_v, drain_a, gate_a, seconds, drain_status, gate_status = asked.numbers()
+    return {
+        "gate_voltage_v": gate_v,
+        "drain_voltage_v": drain_v,
+        "drain_current_a": drain_a,
+        "gate_current_a": gate_a,
+        "time_s": clock.rising(seconds),
+        "in_compliance": _limited(drain_status) | _limited(gate_status),
     }
 
 
