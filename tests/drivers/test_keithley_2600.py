@@ -255,7 +255,7 @@ def verdict(judge: Guard, statement: str) -> str:
     [
         "smua.source.levelv = 2e2",
         "smua.source.levelv=200",
-        "  smua . source . levelv   =   +2E+2 ",
+        "  smua . source . levelv   =   2E+2 ",
         "smub.source.levelv = -6",
         "smua.source.limiti = 0.2",
         "smub.source.limitv = 20",
@@ -279,6 +279,8 @@ def test_a_value_beyond_its_limit_is_refused_in_every_spelling(statement):
         "smua.source.levelv = 1 smua.source.levelv = 200",
         "smua.source.levelv = 1; smua.source.levelv = 200",
         "smua.source.levelv = 0x10",
+        "smua.source.levelv = +1",
+        "smua.source.levelv = 1 .5",
         "smua.source.levelv = 1e2e2",
         "smua.source.levelv = 2 * 100",
         "smua.source.levelv = -- 1",

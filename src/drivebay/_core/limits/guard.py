@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from drivebay._core.errors import LimitError, nearest
-from drivebay._core.limits.assignments import Assignments
+from drivebay._core.limits.assignments import Assignments, Refusal
 from drivebay._core.limits.dialect import Rule, language_of, rules_of
 from drivebay._core.limits.effect import ALL_CHANNELS, Effect, Level, Limit, Walk
 from drivebay._core.limits.message import MessageError, Unit, absolute, parse_message
@@ -242,9 +242,9 @@ class Guard:
         return effect
 
     def _judge_assignment(self, language: Assignments, message: bytes) -> Effect:
-        found, reason = language.read(message)
-        if found is None:
-            raise self._refused("L007", _shown(message), reason)
+        found = language.read(message, lambda each: self._is_limited(each.quantity, each.channel))
+        if isinstance(found, Refusal):
+            raise self._refused(found.code, _shown(message), found.text)
         for level in found.levels:
             limit = self._limit(level.quantity, level.channel)
             clamp = language.is_clamp(level)
@@ -465,6 +465,9 @@ class Guard:
         if every is None or own is None:
             return every or own
         return max(every[0], own[0]), min(every[1], own[1])
+
+    def _is_limited(self, quantity: str, channel: str) -> bool:
+        return self._limit(quantity, channel) is not None
 
     def _bounds(self, rule: Rule, channel: str) -> Limit:
         """What a value of a rule must lie within; of a protection, its magnitude.
