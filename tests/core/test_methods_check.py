@@ -329,3 +329,54 @@ def test_anything_at_all_is_either_a_good_sweep_or_a_list_of_known_problems(para
         assert np.isfinite(result.levels).all()
         assert np.abs(result.levels).max() <= 210
         assert 0 < result.compliance_a <= 1.05
+
+
+class Labelled(msgspec.Struct):
+    """Parameters whose types say more than a unit and bounds: how long, which letters, how many."""
+
+    label: Annotated[str, msgspec.Meta(min_length=3, max_length=8)]
+    lot: Annotated[str, msgspec.Meta(pattern="^[A-Z]+$")] = "A"
+    biases_v: Annotated[tuple[float, ...], msgspec.Meta(min_length=2)] = (0.0, 1.0)
+    delays_s: tuple[Annotated[float, msgspec.Meta(ge=0)], ...] = ()
+    even: Annotated[int, msgspec.Meta(multiple_of=2)] = 2
+
+    def __post_init__(self) -> None:
+        if self.label == self.lot:
+            raise ValueError("the label is the lot")
+
+
+LABELLED = MethodSpec("labelled", "Labelled", Labelled)
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "why"),
+    [
+        ({"label": "ab"}, "/label", "length >= 3"),
+        ({"label": "a" * 9}, "/label", "length <= 8"),
+        ({"lot": "a1"}, "/lot", "matching regex"),
+        ({"biases_v": [1.0]}, "/biases_v", "length >= 2"),
+        ({"delays_s": [0.0, -1.0]}, "/delays_s/1", ">= 0"),
+        ({"even": 3}, "/even", "multiple of 2"),
+        ({"label": "ABC", "lot": "ABC"}, "", "the label is the lot"),
+    ],
+)
+def test_what_only_a_parameters_type_refuses_is_a_problem_with_its_place(change, where, why):
+    with pytest.raises(ParameterError) as caught:
+        validate(LABELLED, {"label": "wafer", **change})
+
+    assert [(each.code, each.path) for each in caught.value.problems] == [("P014", where)]
+    assert why in str(caught.value)
+
+
+def test_what_a_type_refuses_is_told_with_every_other_problem():
+    with pytest.raises(ParameterError) as caught:
+        validate(LABELLED, {"label": "ab", "even": 3, "lable": "x"})
+
+    assert {each.path for each in caught.value.problems} == {"/label", "/even", "/lable"}
+
+
+def test_control_what_such_types_allow_is_taken_the_quick_way_and_the_slow_way():
+    quick = {"label": "abc", "biases_v": [0.0, 2.0], "delays_s": [0.0]}
+
+    assert validate(LABELLED, quick).biases_v == (0.0, 2.0)
+    assert validate(LABELLED, {**quick, "biases_v": np.array([0, 2])}).biases_v == (0.0, 2.0)

@@ -6,6 +6,7 @@ value to say what is wrong, so that a good call costs about a microsecond and a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import isfinite
@@ -21,6 +22,7 @@ from drivebay._core.methods.spec import Field, MethodSpec, fields
 
 _PLAIN_TEXT_LIMIT = 4096
 _MAX_PROBLEMS = 50
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 class _Plan:
@@ -141,20 +143,24 @@ def _slowly(spec: MethodSpec, params: Any, ranges: Mapping[str, Any] | None) -> 
     if plan.prepare is not None:
         given = plan.prepare(given)
     values: dict[str, Any] = {}
+    types = {info.name: info.type for info in msgspec.structs.fields(kind)}
     for name, field in known.items():
         if name not in given:
             if field.required:
                 problems.append(_missing(field))
             continue
-        values[name] = _coerce(field, given[name], f"/{name}", problems)
+        value = _coerce(field, given[name], f"/{name}", problems)
+        values[name] = _typed(value, types[name], f"/{name}", problems)
     # What can be judged is judged although something else is wrong: all problems at once.
     good = {name: value for name, value in values.items() if value is not _BAD}
     if len(good) == len(values) and not any(
         f.required and f.name not in good for f in known.values()
     ):
-        problems += _judge(plan, msgspec.convert(good, kind), ranges)
+        whole = _typed(good, kind, "", problems)
+        if whole is not _BAD:
+            problems += _judge(plan, whole, ranges)
         if not problems:
-            return msgspec.convert(good, kind)
+            return whole
     else:
         problems += _limits_of(plan, good, ranges)
     raise ParameterError(problems[:_MAX_PROBLEMS], method=spec.name)
@@ -198,6 +204,20 @@ def _coerce(field: Field, value: Any, path: str, problems: list[Diagnostic]) -> 
             return _note(problems, field.code or "P002", path, text)
         return _within(field, whole, path, problems)
     return _coerce_word(field, value, path, problems)
+
+
+def _typed(value: Any, type_: Any, path: str, problems: list[Diagnostic]) -> Any:
+    """What msgspec makes of a value: its type may say more than a field does, such as a length."""
+    if value is _BAD:
+        return _BAD
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as refused:
+        # "Expected `str` of length >= 3 - at `$[2]`"
+        said, _, where = str(refused).partition(" - at `$")
+        deeper = _STEP.sub(r"/\1\2", where.rstrip("`"))
+        text = f"{shorten(value)} is refused: {said[:1].lower()}{said[1:]}"
+        return _note(problems, "P014", path + deeper, text)
 
 
 def _coerce_word(field: Field, value: Any, path: str, problems: list[Diagnostic]) -> Any:
