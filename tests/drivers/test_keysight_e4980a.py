@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import drivebay
-from drivebay import PluginMetadata, limit_refusals
+from drivebay import Bay, Instrument, LimitError, PluginMetadata, limit_refusals
 from drivebay.driver import ParameterError, ScpiDriver
 from drivebay.sim import Device, EventLog, Resistor, ScpiServer, ShortCircuit
 from drivebay.sim.circuit import Circuit
@@ -198,6 +198,72 @@ def test_more_averages_than_it_has_are_refused():
 # -- limits ---------------------------------------------------------------------------------------
 
 MANIFEST = PluginMetadata.from_yaml(FOLDER / "plugin.yaml")
+# A microwave device under test that more than 50 mV of signal would spoil.
+DELICATE = """
+instruments:
+  lcr:
+    resource: {resource}
+    limits: {{voltage_v: [-5, 5], ac_level_v: [0, "50 mV"], frequency_hz: ["1 kHz", "100 kHz"]}}
+"""
+
+
+@contextmanager
+def delicate(tmp_path: Path) -> Iterator[tuple[Instrument, E4980a]]:
+    """The meter on a bench whose limits the keeper holds."""
+    log = EventLog(traffic=True)
+    meter = E4980a("E4980A", nanofarad(), options=Options(time_scale=0.0, log=log))
+    with ScpiServer(meter) as server:
+        path = tmp_path / "bench.yaml"
+        path.write_text(DELICATE.format(resource=server.resource), encoding="utf-8")
+        with Bay(bench=path) as bay, bay.open("lcr") as lcr:
+            yield lcr, meter
+
+
+BEYOND = [
+    (":VOLT 0.0501", "ac_level_v"),
+    (":VOLTAGE:LEVEL 1", "ac_level_v"),
+    ("volt 51mV", "ac_level_v"),
+    (":VOLT 5.1E-2V", "ac_level_v"),
+    (":VOLT -0.01", "ac_level_v"),
+    (":VOLT:LEV 0.01;LEV 2", "ac_level_v"),
+    (":BIAS:VOLT 1;:VOLT 0.06", "ac_level_v"),
+    (":LIST:VOLT 0.01,0.02,0.06", "ac_level_v"),
+    (":list:voltage 10mV,60mV", "ac_level_v"),
+    (":VOLT MAX", "ac_level_v"),
+    (":FREQ 999", "frequency_hz"),
+    (":FREQ:CW 1MHZ", "frequency_hz"),
+    ("frequency 0.2MAHZ", "frequency_hz"),
+    (":LIST:FREQ 1E3,2E5", "frequency_hz"),
+]
+WITHIN = (
+    *(":VOLT 0.05", ":VOLTAGE:LEVEL 50mV", "volt 5E-2", ":LIST:VOLT 0.01,0.05", ":FREQ 1KHZ"),
+    *(":FREQ:CW 100KHZ", ":LIST:FREQ 1E3,1E5", ":VOLT?", ":FREQ? MAX"),
+)
+
+
+def test_the_keeper_sends_no_signal_level_or_frequency_beyond_the_bench_in_any_spelling(tmp_path):
+    with delicate(tmp_path) as (lcr, meter):
+        lcr.write(":VOLT 0.03")
+        for command, quantity in BEYOND:
+            with pytest.raises(LimitError) as refused:
+                lcr.write(command)
+            assert (refused.value.quantity, refused.value.code[:2]) == (quantity, "L0"), command
+
+        sent = [event["text"] for event in meter.log.named("message")]
+    assert meter.settings.level_v == 0.03
+    assert not {command for command, _ in BEYOND} & set(sent)
+
+
+def test_control_the_keeper_sends_levels_and_frequencies_within_the_bench(tmp_path):
+    with delicate(tmp_path) as (lcr, meter):
+        for command in WITHIN:
+            assert lcr.query(command) if "?" in command else lcr.write(command) is None
+
+        run = lcr.measure("cv_measurement", **CV, ac_level_v=0.05)
+        with pytest.raises(ParameterError, match="ac_level_v"):
+            lcr.measure("cv_measurement", **CV, ac_level_v=0.06)
+    assert run.state == "done"
+    assert meter.settings.level_v == 0.05
 
 
 @pytest.mark.parametrize(
@@ -210,6 +276,11 @@ MANIFEST = PluginMetadata.from_yaml(FOLDER / "plugin.yaml")
         ":BIAS:VOLT 0.05KV",
         ":LIST:BIAS:VOLT 0,1,50",
         ":FREQ 1000;:BIAS:VOLT 99",
+        ":VOLT 20.1",
+        ":VOLTAGE:LEVEL 0.03KV",
+        ":LIST:VOLT 1,21",
+        ":FREQ 2.1MAHZ",
+        ":LIST:FREQ 10,1000",
         ":BIAS:STAT ON",  # the level it comes on at was not set
         ":CURR 0.01",  # drives more volts than anybody set
         "*RCL 1",

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from drivebay._core.bench.values import COMMANDED
 from drivebay._core.errors import (
     AbortedError,
     BusyError,
@@ -448,10 +449,6 @@ def nobody(kind: str, data: Any) -> None:
     """Nobody records."""
 
 
-_LEVELS: Final = frozenset(("voltage_v", "current_a", "power_w", "frequency_hz"))
-"""Quantities of a manifest's ranges that commands set; others bind parameters only."""
-
-
 def keeper_setup(
     metadata: PluginMetadata | None, model: str, setup: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -470,7 +467,7 @@ def keeper_setup(
         "limits": {
             name: pair
             for name, pair in ranges.items()
-            if isinstance(pair, list | tuple) and len(pair) == 2 and name in _LEVELS
+            if isinstance(pair, list | tuple) and len(pair) == 2 and name in COMMANDED
         },
         "channels": setup.get("channels") or {},
         "strict": bool(setup.get("limits") or setup.get("channels")),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from drivebay._core.bench.keys import BENCH, CHANNEL, IDENTITY, INSTRUMENT, RAMP
 from drivebay._core.bench.model import POLICIES
 from drivebay._core.bench.read import DOCUMENT
-from drivebay._core.bench.values import LEVELS, MAX_RAMP_S, UNITS
+from drivebay._core.bench.values import COMMANDED, LEVELS, MAX_RAMP_S, UNITS
 from drivebay._core.manifest.fields import MAX_ITEM_TEXT, MAX_ITEMS, MAX_TEXT, Field
 from drivebay._core.manifest.text import MAX_BYTES, MAX_DEPTH
 
@@ -129,6 +129,9 @@ _RULES = f"""## Limits
 - A limit is of one quantity, in the unit of its name: {", ".join(f"`{name}`" for name in UNITS)}.
 - `voltage_v: [-10, 10]` gives both ends; `voltage_v: 10` holds in both directions, so it is the
   same. A number may carry its unit and a prefix: `10 mA`, `0.2 kV`.
+- Limits of {", ".join(f"`{name}`" for name in COMMANDED)} hold for every command, whoever sends
+  it, as far as the manifest's dialect says which commands set them; those of the others for the
+  parameters of measurements.
 - The limits of an instrument hold for each of its channels. A channel may narrow them, not widen
   them (B113), and has the others as they are.
 - A limit without a value is an error (B041) and so is any other key without one (B004): a limit

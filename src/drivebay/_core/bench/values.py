@@ -53,6 +53,9 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType(
 LEVELS: Final = ("voltage_v", "current_a", "power_w")
 """Quantities that are zero when an output is off."""
 
+COMMANDED: Final = ("voltage_v", "ac_level_v", "current_a", "power_w", "frequency_hz")
+"""Quantities that commands set; a limit of another one holds for parameters only."""
+
 TERMINATORS: Final[Mapping[str, str]] = MappingProxyType(
     # Without double quotes YAML takes a backslash for a backslash; what was meant is plain.
     {"\n": "\n", "\r\n": "\r\n", "\r": "\r", r"\n": "\n", r"\r\n": "\r\n", r"\r": "\r"}
