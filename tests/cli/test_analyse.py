@@ -170,3 +170,22 @@ def test_without_the_extra_the_error_says_what_to_install(drivebay, sweep, monke
 
     assert done.code == failures.FAILED
     assert "pip install 'drivebay[analysis]'" in done.err
+
+
+def test_a_device_that_was_named_and_does_not_fit_points_to_the_others(drivebay, sweep):
+    run = sweep(Resistor(470.0), start_v=-1, stop_v=1)
+
+    done = drivebay("analyse", run, "--as", "diode")
+
+    assert done.code == failures.FAILED
+    assert "try: --as resistor" in done.err
+    assert drivebay("analyse", run, "--as", "resistor").code == failures.OK
+
+
+def test_a_device_in_the_place_of_the_run_is_told_where_it_goes(drivebay, home):
+    for words in (("diode",), ("diode", "last"), ("last", "diode")):
+        done = drivebay("analyse", *words)
+
+        assert done.code == failures.USAGE
+        assert "drivebay analyse last --as diode" in done.err
+    assert "name one run, not 2" in drivebay("analyse", "last", "last-1").err

@@ -134,6 +134,7 @@ def test_an_export_that_cannot_be_written_fails_in_one_line(drivebay, runs, tmp_
 
     assert done.code == failures.FAILED
     assert len(done.err.strip().splitlines()) == 1
+    assert f"there is no folder: '{tmp_path / 'no'}'" in done.err
 
 
 def test_a_plot_is_a_picture(drivebay, runs, tmp_path):
@@ -200,7 +201,7 @@ def test_a_list_that_is_cut_short_says_so(drivebay, runs):
 
 
 def test_a_list_that_finds_nothing_tells_whether_there_are_runs_at_all(drivebay, runs):
-    assert "none of the 2 runs" in drivebay("runs", "list", "--tag", "nothing").out
+    assert "2 runs in" in drivebay("runs", "list", "--tag", "nothing").out
 
 
 def test_a_time_nobody_can_read_is_refused(drivebay, runs):
@@ -245,6 +246,7 @@ def stored(home, **more):
         parameters={"stop_v": more.get("stop_v", 1.0), **more.get("parameters", {})},
         columns=[("voltage_v", "V", "float"), ("count", "", "int")],
         sources={"p": more.get("sources", {})},
+        bench=more.get("bench"),
     )
     writer.append({"voltage_v": more.get("volts", [0.0, 1.0]), "count": [1, 2]})
     return writer
@@ -355,6 +357,40 @@ def test_a_comparison_says_yes_and_no(drivebay, home):
     done = drivebay("runs", "compare", *ids)
 
     assert re.search(r"^parameters.four_wire +yes +no$", done.out, re.MULTILINE)
+
+
+def test_a_comparison_says_parameters_limits_and_results_with_their_units(drivebay, home):
+    ids = []
+    for amps in (0.01, 0.1):
+        bench = {"limits": {"current_a": [-amps, amps]}}
+        writer = stored(home, parameters={"compliance_a": amps, "own_hz": 1e3 * amps}, bench=bench)
+        writer.add_values({"resistance_ohm": 1e5 * amps})
+        ids.append(writer.finish("done").id)
+
+    said = drivebay("runs", "compare", *ids).out
+    found = drivebay("runs", "compare", *ids, "--json").json
+
+    for line in (
+        "parameters.compliance_a +10 mA +100 mA",
+        "parameters.own_hz +10 Hz +100 Hz",
+        "limits.current_a +-10 mA to 10 mA +-100 mA to 100 mA",
+        "values.resistance_ohm +1 kΩ +10 kΩ",
+    ):
+        assert re.search(f"^{line}$", said, re.MULTILINE), line
+    assert found["differences"]["parameters.compliance_a"] == [0.01, 0.1]
+
+
+def test_a_run_without_a_plugin_or_an_instrument_says_so_and_no_more(drivebay, home):
+    writer = RunStore(home / "runs").create(method="own", columns=[("voltage_v", "V", "float")])
+    writer.append({"voltage_v": [1.0]})
+    run = writer.finish("done")
+
+    said = drivebay("runs", "show", run.id).out
+
+    assert "None" not in said
+    assert re.search(r"plugin +none: ", said)
+    assert "instrument" not in said
+    assert "done, 1 row\n" in said
 
 
 def test_one_run_is_no_comparison(drivebay, runs):

@@ -96,7 +96,7 @@ def test_a_rebuild_says_what_it_found(drivebay, store):
 
     told = drivebay("runs", "rebuild")
 
-    assert f"1 runs in {store.folder}, 1 damaged files" in told.out
+    assert f"1 run in {store.folder}, 1 damaged file\n" in told.out
     assert drivebay("runs", "rebuild", "--json").json == {"runs": 1, "damaged": 1, "kept": True}
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from drivebay._core.errors import RunError, RunNotFoundError, StoreError
-from drivebay._core.runs import Run, RunStore, RunWriter, fileformat, mounts, query, shelf
+from drivebay._core.runs import Run, RunStore, RunWriter, fileformat, holder, mounts, query, shelf
 from drivebay._core.runs.catalogue import Catalogue
 
 
@@ -757,6 +757,69 @@ def test_a_run_that_has_just_ended_here_can_be_thrown_away(store: RunStore):
 
     assert gone.moved_to is not None
     assert RunStore(store.folder).open(gone.moved_to).verify() == ()
+
+
+_HOLDING = """
+import sys
+from pathlib import Path
+from drivebay._core.runs import holder
+lock = holder.hold(Path(sys.argv[1]))
+print("held" if lock else "not held", flush=True)
+sys.stdin.readline()
+lock.release()
+print("released", flush=True)
+"""
+
+
+def held_elsewhere(run: Run) -> subprocess.Popen[str]:
+    """A process that holds a run as its writer does while it makes one file of it."""
+    lock = run.path.with_suffix(fileformat.LOCK_SUFFIX)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLDING, str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_run_that_another_process_has_just_ended_can_be_thrown_away(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+):
+    run = ended(store, rows=3)
+    waits: list[float] = []
+
+    def release(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            assert elsewhere.stdin is not None
+            assert elsewhere.stdout is not None
+            elsewhere.stdin.write("\n")
+            elsewhere.stdin.flush()
+            assert elsewhere.stdout.readline() == "released\n"
+
+    with held_elsewhere(run) as elsewhere:
+        monkeypatch.setattr(holder.time, "sleep", release)
+        (gone,) = store.gc([run.id], remove=True)
+
+    assert waits
+    assert gone.moved_to is not None
+    assert RunStore(store.folder).open(gone.moved_to).verify() == ()
+
+
+def test_a_run_that_another_process_never_lets_go_is_not_waited_for_without_end(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+):
+    run = ended(store, rows=3)
+    monkeypatch.setattr(holder, "_SETTLE_S", 0.05)
+
+    with held_elsewhere(run) as elsewhere:
+        with pytest.raises(RunError, match="is being written"):
+            store.gc([run.id], remove=True)
+        elsewhere.communicate("\n")
+    assert store.open(run.id).verify() == ()
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,8 @@ def _usable(
     hint = "; is it connected the other way round?" if reversed_ else ""
     if loud < _MIN_POINTS:
         raise ValueError(
-            f"not enough of a diode: {loud} forward points above the noise and below compliance,"
-            f" at least {_MIN_POINTS} are needed{hint}"
+            f"not enough of a diode: {loud} forward point{'s' * (loud != 1)} above the noise"
+            f" and below compliance, at least {_MIN_POINTS} are needed{hint}"
         )
     heard &= forward & (amps > 0)
     _refuse_a_resistor(*_coarse(volts[heard], amps[heard]), hint)

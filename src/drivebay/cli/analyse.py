@@ -65,7 +65,7 @@ class _Area(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command()
-@click.argument("name", metavar="[RUN]", default="last")
+@click.argument("names", metavar="[RUN]", nargs=-1)
 @click.option("--as", "device", type=click.Choice(_DEVICES), help="By default what the data fits.")
 @click.option("--area", type=_Area(), help="Of the junction or gate, as 0.25mm2; C-V needs it.")
 @click.option("--area-uncertainty", type=_Area(), help="Its standard uncertainty.")
@@ -87,7 +87,7 @@ class _Area(click.ParamType):  # type: ignore[type-arg]
 )
 @json_option
 def analyse(
-    name: str,
+    names: tuple[str, ...],
     device: str | None,
     area: float | None,
     area_uncertainty: float | None,
@@ -108,7 +108,7 @@ def analyse(
     """
     from drivebay import PluginManager, RunStore
 
-    run = RunStore(PluginManager(plugin_dirs=[]).home / "runs").open(name)
+    run = RunStore(PluginManager(plugin_dirs=[]).home / "runs").open(_one(names))
     given = _Given(area, area_uncertainty or 0.0, temperature_k, leads_ohm, grading, substrate)
     try:
         kind, fit, refused = _fit(run, device, given)
@@ -130,6 +130,22 @@ def analyse(
         click.echo("\n" + _profile_table(over_depth))
     if picture is not None:
         click.echo(f"wrote {picture}")
+
+
+def _one(names: tuple[str, ...]) -> str:
+    """The run that was named, the last one by default.
+
+    Raises:
+        click.UsageError: there are several, or a device was written where the run goes.
+    """
+    for at, name in enumerate(names):
+        if name in _DEVICES:
+            runs = " ".join((*names[:at], *names[at + 1 :])) or "last"
+            text = f"{name!r} is a device, not a run; try: drivebay analyse {runs} --as {name}"
+            raise click.UsageError(text)
+    if len(names) > 1:
+        raise click.UsageError(f"name one run, not {len(names)}: {', '.join(names)}")
+    return names[0] if names else "last"
 
 
 def _fit(run: Run, device: str | None, given: _Given) -> tuple[str, Any, dict[str, str]]:
@@ -154,7 +170,15 @@ def _fit(run: Run, device: str | None, given: _Given) -> tuple[str, Any, dict[st
         except ValueError as exc:
             refused[kind] = str(exc)
     reasons = "\n".join(f"  as a {_NAMES[kind]}: {why}" for kind, why in refused.items())
-    raise click.ClickException(f"run {run.id} cannot be analysed:\n{reasons}")
+    raise click.ClickException(f"run {run.id} cannot be analysed:\n{reasons}\n{_hint(run, device)}")
+
+
+def _hint(run: Run, device: str | None) -> str:
+    """What to try when the data is not what it was taken for."""
+    others = [kind for kind in _DEVICES if set(_NEEDS[kind]) <= set(run) and kind != device]
+    if device and others:
+        return f"  try: {' or '.join(f'--as {kind}' for kind in others)}"
+    return f"  look at it: drivebay runs plot {run.id} --ascii"
 
 
 def _as_diode(run: Run, given: _Given) -> Any:

@@ -80,6 +80,15 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: str 
     return "\n".join([head, *map(line, texts)])
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, in the singular where there is one.
+
+    >>> counted(1, "run"), counted(1_000_000, "row"), counted(2, "damaged file")
+    ('1 run', '1,000,000 rows', '2 damaged files')
+    """
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def heading(text: str) -> str:
     """A line that stands out on a terminal."""
     return click.style(text, bold=True)

@@ -56,6 +56,15 @@ def conditions(parameters: Mapping[str, Any]) -> Iterator[str]:
         yield f"{nplc:g} PLC"
 
 
+def unit_of(name: str) -> str:
+    """Return the unit that a name ends with, empty where it ends with none.
+
+    >>> unit_of("stop_v"), unit_of("sample_rate_hz"), unit_of("points"), unit_of("v")
+    ('V', 'Hz', '', '')
+    """
+    return _UNITS.get(name.rpartition("_")[2], "") if "_" in name else ""
+
+
 def parameter(name: str, value: Any) -> str:
     """Return a parameter as a person says it.
 
@@ -64,7 +73,7 @@ def parameter(name: str, value: Any) -> str:
     >>> parameter("up_and_down", False)
     'one way'
     """
-    unit = _UNITS.get(name.rpartition("_")[2], "") if "_" in name else ""
+    unit = unit_of(name)
     text = words(name, unit).lower()
     if isinstance(value, bool):
         return text if value else _OTHERWISE.get(name, f"no {text}")

@@ -53,13 +53,14 @@ def sign_of(unit: str) -> str:
 def exponent_of(largest: float, unit: str) -> int:
     """Return the power of ten, a multiple of three, in which numbers up to ``largest`` read well.
 
-    >>> exponent_of(0.02, "A"), exponent_of(0.02, "K")
-    (-3, 0)
+    >>> exponent_of(0.02, "A"), exponent_of(0.02, "K"), exponent_of(3600, "s")
+    (-3, 0, 0)
     """
     size = abs(largest)
     if size == 0 or not math.isfinite(size) or sign_of(unit) not in _TAKES_PREFIX:
         return 0
-    return min(12, max(-18, 3 * math.floor(math.log10(size * (1 + 1e-12)) / 3)))
+    most = 0 if unit == "s" else 12  # nobody says kiloseconds
+    return min(most, max(-18, 3 * math.floor(math.log10(size * (1 + 1e-12)) / 3)))
 
 
 def words(name: str, unit: str) -> str:

@@ -16,6 +16,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 if sys.platform == "win32":  # pragma: no cover - Linux is the tested tier
@@ -55,6 +56,8 @@ if hasattr(os, "register_at_fork"):
 
 _SETTLE_S = 3.0
 """Longest wait for a run to become one file; its writer gives up before that."""
+
+_LOOK_S = 0.01
 
 
 class Holder:
@@ -108,6 +111,25 @@ def hold(path: Path, *, new: bool = False) -> Holder | None:
             os.close(descriptor)
             return None
         return Holder(path, descriptor)
+
+
+def hold_ended(path: Path) -> Holder | None:
+    """Take the lock file of a run that has its end; waits while its writer only folds it.
+
+    A writer in another process says the end first and makes one file of the run afterwards, as
+    :func:`settle` has it for this process.
+
+    Args:
+        path: the lock file.
+
+    Raises:
+        OSError: it cannot be created, as in a read-only folder.
+    """
+    settle(path)
+    until_s = time.monotonic() + _SETTLE_S
+    while (holder := hold(path)) is None and time.monotonic() < until_s:
+        time.sleep(_LOOK_S)  # a record lock tells nobody when it is given up
+    return holder
 
 
 def settle(path: Path | None = None) -> None:

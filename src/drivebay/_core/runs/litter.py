@@ -106,8 +106,8 @@ def throw_away(folder: Path, litter: Litter) -> Litter:
     if litter.kind != "run":
         return replace(litter, moved_to=_move(litter.path, trash))
     lock_path = litter.path.with_suffix(fileformat.LOCK_SUFFIX)
-    holder.settle(lock_path)  # it may have ended just now, in this very program
-    lock = holder.hold(lock_path)
+    # It may have ended just now, here or in another process.
+    lock = holder.hold_ended(lock_path) if _has_ended(litter.path) else holder.hold(lock_path)
     if lock is None:
         raise RunError(f"run {litter.path.stem} is being written; end it before it is moved away")
     try:
@@ -119,6 +119,11 @@ def throw_away(folder: Path, litter: Litter) -> Litter:
     finally:
         lock.release()
     return replace(litter, moved_to=moved)
+
+
+def _has_ended(path: Path) -> bool:
+    """Whether a run says how it ended; one that cannot be read is not waited for."""
+    return facts.look(path, shelf.is_unfinished(path)).state in {"done", "failed", "aborted"}
 
 
 def _left_over(path: Path) -> Litter | None:

@@ -14,7 +14,8 @@ import click
 
 from drivebay.cli.output import emit, heading, json_option, table
 from drivebay.cli.runs.drawing import check_picture, draw_over_each_other
-from drivebay.cli.runs.listing import clean, store
+from drivebay.cli.runs.listing import store
+from drivebay.cli.runs.saying import clean, quantity, span
 
 if TYPE_CHECKING:
     from drivebay import Run
@@ -38,6 +39,7 @@ def compare_runs(names: tuple[str, ...], plot: str | None, as_json: bool) -> Non
     facts = [_facts(run) for run in runs]
     found = {
         "runs": [run.id for run in runs],
+        "method": runs[0].method,
         "differences": _differences(facts),
         "code": [_code(runs[0], run) for run in runs[1:]],
         "columns": [_columns(runs[0], run) for run in runs[1:]],
@@ -56,7 +58,7 @@ def _facts(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {"method": run.method, "state": run.state, "rows": len(run)}
     found |= _flat("parameters", run.parameters)
     found |= _flat("instrument", run.identity if isinstance(run.identity, Mapping) else {})
-    found |= {"resource": run.resource, "alias": run.bench.get("alias")}
+    found |= {"resource": run.resource or None, "alias": run.bench.get("alias") or None}
     found |= _flat("plugin", run.plugin)
     found |= _flat("limits", run.limits or {})
     found |= _flat("values", run.values)
@@ -150,7 +152,11 @@ def _mean(values: Any) -> float | None:
 
 def _tell(found: dict[str, Any]) -> None:
     runs = found["runs"]
-    rows = [[name, *map(_cell, values)] for name, values in found["differences"].items()]
+    methods = found["differences"].get("method") or [found["method"]] * len(runs)
+    rows = [
+        [name, *(_cell(name, value, method) for value, method in zip(values, methods, strict=True))]
+        for name, values in found["differences"].items()
+    ]
     click.echo(table(["differs", *runs], rows) if rows else "all facts are the same")
     for code in found["code"]:
         _tell_code(runs[0], code)
@@ -160,12 +166,17 @@ def _tell(found: dict[str, Any]) -> None:
         click.echo(f"wrote {file}")
 
 
-def _cell(value: Any) -> str:
-    if value is None:
+def _cell(name: str, value: Any, method: str) -> str:
+    """A fact as a person says it: parameters, limits and results with their units."""
+    if value is None or value == "":
         return _ABSENT
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    section, _, key = name.partition(".")
+    if section == "limits":
+        text = span(key, value)
+    elif section in {"parameters", "values"}:
+        text = quantity(key, value, method)
+    else:
+        text = f"{value:,}" if name == "rows" else str(value)
     return clean(text if len(text) <= 40 else f"{text[:37]}...")
 
 
@@ -174,7 +185,7 @@ def _tell_code(first: str, code: dict[str, Any]) -> None:
     if code["same"]:
         click.echo(heading(f"code: {first} and {code['run']} ran the same"))
     elif not code["known"]:
-        click.echo(heading(f"code: {first} and {code['run']} ran other code, not kept in both"))
+        click.echo(heading(f"code: of {first} or {code['run']} it was not kept"))
     else:
         click.echo(heading(f"code: {first} and {code['run']} differ"))
         for line in code["diff"]:

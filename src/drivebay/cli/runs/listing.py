@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from drivebay.cli.output import emit, json_option, table
+from drivebay.cli.output import counted, emit, json_option, table
+from drivebay.cli.runs.saying import clean
 
 if TYPE_CHECKING:
     from drivebay import Run, RunStore
@@ -117,7 +117,7 @@ def runs_table(found: list[Run]) -> str:
             clean(run.id),
             run.state,
             clean(run.method) or None,
-            len(run),
+            f"{len(run):,}",
             instrument_of(run),
             clean(str(run.plugin.get("name") or "")) or None,
             None if damaged else engineering(run.duration_s, "s"),
@@ -144,26 +144,9 @@ def instrument_of(run: Run) -> str | None:
     return clean(" ".join(named) or run.resource) or None
 
 
-def clean(text: str) -> str:
-    r"""Text of a run, which may be anybody's, without what would move the cursor.
-
-    >>> clean("ok\x1b[2J")
-    'ok?[2J'
-    """
-    return "".join(each if each.isprintable() or each == "\t" else "?" for each in text)
-
-
-def local(moment: str) -> str:
-    """A moment of a run in this machine's time, with its offset."""
-    try:
-        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
-    except ValueError:
-        return moment
-
-
 def _say_why_none(runs: RunStore, filtered: bool) -> None:
     if filtered and runs.ids():
-        click.echo(f"none of the {len(runs.ids())} runs in {runs.folder} is like that")
+        click.echo(f"{counted(len(runs.ids()), 'run')} in {runs.folder}, none like that")
         return
     click.echo(f"no runs yet in {runs.folder}")
     click.echo("  make one: drivebay demo, or drivebay measure iv_sweep --on RESOURCE ...")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from drivebay.cli.output import emit, json_option
-from drivebay.cli.runs.listing import clean, local, marks, store
+from drivebay.cli.runs.listing import marks, store
+from drivebay.cli.runs.saying import clean, local
 
 if TYPE_CHECKING:
     from drivebay import Run

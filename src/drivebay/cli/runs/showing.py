@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from drivebay.cli.output import emit, heading, json_option, table
-from drivebay.cli.runs.listing import clean, local, marks, store
+from drivebay.cli.output import counted, emit, heading, json_option, table
+from drivebay.cli.runs.listing import marks, store
+from drivebay.cli.runs.saying import clean, local, quantity, short, span
 
 if TYPE_CHECKING:
     from drivebay import Run
 
 _MOST_EVENTS: Final = 12
-_MOST_TEXT: Final = 200
 
 
 @click.command("show")
@@ -51,7 +51,7 @@ def show_run(name: str, transcript: bool, sources: Path | None, as_json: bool) -
 
 def show(run: Run, rows: int = 12) -> None:
     """Print a run for a person."""
-    click.echo(heading(clean(f"{run.id}  {run.method}  {run.state}, {len(run)} rows")))
+    click.echo(heading(clean(f"{run.id}  {run.method}  {run.state}, {counted(len(run), 'row')}")))
     if run.reason:
         click.echo(f"  {clean(run.reason)}")
     for key, value in _facts(run):
@@ -82,9 +82,9 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 
 def _result_facts(run: Run) -> Iterator[tuple[str, str]]:
     for key, value in (run.limits or {}).items():
-        yield f"limit {key}", _short(value)
+        yield f"limit {key}", span(key, value)
     for key, value in run.values.items():
-        yield key, _short(value)
+        yield key, quantity(key, value, run.method)
 
 
 def _mark_facts(run: Run) -> Iterator[tuple[str, str]]:
@@ -99,7 +99,8 @@ def _instrument_facts(run: Run) -> Iterator[tuple[str, str]]:
     alias = str(run.bench.get("alias") or "")
     names = (str(identity.get(key) or "") for key in ("manufacturer", "model", "serial"))
     who = " ".join(filter(None, (alias, *names)))
-    yield "instrument", f"{who} at {run.resource}" if who else run.resource
+    if who or run.resource:
+        yield "instrument", " at ".join(filter(None, (who, run.resource)))
     if firmware := identity.get("firmware"):
         yield "firmware", str(firmware)
 
@@ -107,35 +108,26 @@ def _instrument_facts(run: Run) -> Iterator[tuple[str, str]]:
 def _origin_facts(run: Run) -> Iterator[tuple[str, str]]:
     from drivebay.plotting import engineering
 
-    plugin = run.plugin
-    sha = str(plugin.get("sha256") or "")[:12]
-    files = len(run.sources)
-    code = ", ".join(filter(None, (sha, f"{files} files kept" if files else "")))
-    yield (
-        "plugin",
-        f"{plugin.get('name')} {plugin.get('version')}" + (f" ({code})" if code else ""),
-    )
+    plugin, files = run.plugin, len(run.sources)
+    if plugin.get("name"):
+        sha = str(plugin.get("sha256") or "")[:12]
+        code = ", ".join(filter(None, (sha, f"{counted(files, 'file')} kept" if files else "")))
+        named = f"{plugin['name']} {plugin.get('version') or ''}".strip()
+        yield "plugin", f"{named} ({code})" if code else named
+    else:
+        yield "plugin", "none: stored by a program of its own"
     yield "started", f"{local(run.started_at)} (took {engineering(run.duration_s, 's')})"
     made = run.provenance
     by = " on ".join(filter(None, (str(made.get("user") or ""), str(made.get("host") or ""))))
     if by:
         program = made.get("program")
         yield "by", f"{by}, {program}" if program else by
-    yield "file", f"{run.path} ({run.path.stat().st_size:,} bytes)"
+    yield "file", f"{run.path} ({counted(run.path.stat().st_size, 'byte')})"
 
 
 def _parameter_facts(run: Run) -> Iterator[tuple[str, str]]:
-    from drivebay.driver import STANDARD, fields
-    from drivebay.plotting import engineering
-
-    spec = STANDARD.get(run.method)
-    units = {field.name: field.unit for field in fields(spec)} if spec is not None else {}
     for key, value in run.parameters.items():
-        unit = units.get(key, "")
-        if unit and isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"  {key}", engineering(float(value), unit)
-        else:
-            yield f"  {key}", _short(value) if value is None else f"{_short(value)} {unit}".strip()
+        yield f"  {key}", quantity(key, value, run.method)
 
 
 def _event_facts(run: Run) -> Iterator[tuple[str, str]]:
@@ -144,21 +136,10 @@ def _event_facts(run: Run) -> Iterator[tuple[str, str]]:
         told = data
         if isinstance(data, Mapping):  # clocks are for programs, and long
             told = {key: item for key, item in data.items() if key != "clock" and item is not None}
-        yield f"{seconds:+.3f} s", f"{kind} {_short(told)}" if told not in (None, {}) else kind
+        yield f"{seconds:+.3f} s", f"{kind} {short(told)}" if told not in (None, {}) else kind
     if len(events) > _MOST_EVENTS:
-        yield "", f"... and {len(events) - _MOST_EVENTS} more events (--json has all)"
-
-
-def _short(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "-", True: "yes", False: "no"}[value]
-    if isinstance(value, Mapping):
-        text = ", ".join(f"{key}={_short(item)}" for key, item in value.items())
-    elif isinstance(value, list | tuple):
-        text = ", ".join(map(_short, value))
-    else:
-        text = f"{value:.10g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}... ({len(text)} characters)"
+        more = counted(len(events) - _MOST_EVENTS, "more event")
+        yield "", f"... and {more} (--json has all)"
 
 
 def _everything(run: Run, transcript: bool) -> dict[str, Any]:

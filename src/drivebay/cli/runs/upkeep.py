@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drivebay.cli.failures import FAILED
-from drivebay.cli.output import emit, json_option, table
+from drivebay.cli.output import counted, emit, json_option, table
 from drivebay.cli.runs.listing import store
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def rebuild_catalogue(as_json: bool) -> None:
     if as_json:
         emit({"runs": rebuilt.runs, "damaged": rebuilt.damaged, "kept": rebuilt.kept})
         return
-    click.echo(f"{rebuilt.runs} runs in {runs.folder}, {rebuilt.damaged} damaged files")
+    damaged = counted(rebuilt.damaged, "damaged file")
+    click.echo(f"{counted(rebuilt.runs, 'run')} in {runs.folder}, {damaged}")
     if rebuilt.damaged:
         click.echo("  they are shown by: drivebay runs list --state damaged")
     if not rebuilt.kept:
@@ -117,8 +118,9 @@ def collect_litter(names: tuple[str, ...], older_than: str, yes: bool, as_json: 
         return
     rows = [(each.path.relative_to(runs.folder), each.kind, each.reason) for each in found]
     click.echo(table(["file", "what", "why"], rows))
-    size = sum(each.size for each in found)
+    size = counted(sum(each.size for each in found), "byte")
+    files = counted(len(found), "file")
     if yes:
-        click.echo(f"moved {len(found)} files, {size:,} bytes, to {runs.folder / 'trash'}")
+        click.echo(f"moved {files}, {size}, to {runs.folder / 'trash'}")
     else:
-        click.echo(f"{len(found)} files, {size:,} bytes; move them to the trash with --yes")
+        click.echo(f"{files}, {size}; move to the trash with --yes")

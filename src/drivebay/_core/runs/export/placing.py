@@ -30,6 +30,8 @@ def placed(paths: Sequence[Path], *, overwrite: bool) -> Iterator[tuple[Path, ..
     """
     for path in paths:
         _may_be_written(path, overwrite)
+        if not path.resolve().parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no folder", str(path.parent))
     # A link stays a link: it is the file it leads to that is written.
     targets = [path.resolve() for path in paths]
     token = secrets.token_hex(6)
