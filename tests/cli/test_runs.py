@@ -7,6 +7,7 @@ import json
 import math
 import re
 
+import jsonschema_rs
 import pytest
 
 from drivebay import Bay, RunStore
@@ -118,6 +119,13 @@ def test_the_kind_of_an_export_may_be_given_apart_from_the_name(drivebay, runs, 
 
     assert "cannot export a run as 'dat'; kinds are csv, json" in unknown.err
     assert json.loads(target.read_text("utf-8"))["run"] == runs[1]
+
+
+def test_the_schema_of_a_json_export_is_printed_and_holds(drivebay, runs):
+    schema = drivebay("runs", "export", "--schema").json
+
+    assert jsonschema_rs.is_valid(schema, drivebay("runs", "export", "last", "--json").json)
+    assert not jsonschema_rs.is_valid(schema, {})
 
 
 def test_every_kind_of_export_can_be_asked_for():

@@ -138,7 +138,7 @@ import sys
 from drivebay import Bay
 with Bay() as bay, bay.open(sys.argv[1]) as smu:
     rows = 0
-    for chunk in smu.stream("iv_sweep", start_v=0, stop_v=0.5, points=2500, compliance_a=0.01):
+    for chunk in smu.stream("iv_sweep", start_v=0, stop_v=0.5, points=100_000, compliance_a=0.01):
         rows += len(chunk["voltage_v"])
         print(rows, flush=True)
         if rows >= 200:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -102,6 +103,12 @@ def read_json(path: Path, run: Run) -> tuple[Columns, Mapping[str, str], Any]:
         name: np.array([math.nan if v is None else v for v in values], DTYPES[found["kinds"][name]])
         for name, values in found["columns"].items()
     }
+    for name, words in found["not_finite_columns"].items():
+        nulls = found["columns"][name].count(None)
+        for word in words.keys() - {"nan"}:
+            columns[name][words[word]] = float(word)
+        assert nulls == words.get("nan", 0) + sum(len(words.get(w, ())) for w in ("inf", "-inf"))
+    jsonschema_rs.Draft202012Validator(Run.json_schema()).validate(found)
     return columns, found["units"], found["parameters"]
 
 
@@ -170,8 +177,6 @@ def assert_it_is_the_run(run: Run, path: Path, kind: str) -> None:
     for name, wanted in run.columns.items():
         found = columns[name]
         assert found.dtype == DTYPES[run.kinds[name]], name
-        if kind == "json":  # strict JSON has no infinity: the one loss, and it is documented
-            wanted = np.where(np.isinf(wanted), np.nan, wanted)
         if wanted.dtype.kind == "f" and kind not in {"csv", "json"}:
             # Bit by bit, but for the payload of a not-a-number.
             assert np.array_equal(np.signbit(found), np.signbit(wanted)) or np.isnan(wanted).any()
@@ -183,6 +188,39 @@ def test_an_export_read_back_by_its_own_library_is_the_run(run: Run, tmp_path: P
     written = export(run, tmp_path / FILE_OF[kind])
 
     assert_it_is_the_run(run, written[0], kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_number_that_json_does_not_have_is_named_where_it_is_null(tmp_path: Path, kind: str):
+    writer = RunStore(tmp_path / "runs").create(method="own", parameters={"a": [1.0, math.inf]})
+    writer.append({"voltage_v": np.array([1.0])})
+    writer.add_values({"fit/r": math.nan, "none": None, "whole": 1.5})
+    run = writer.finish("done")
+
+    about = ABOUT[kind](export(run, tmp_path / FILE_OF[kind])[0])
+
+    assert about["not_finite"] == {"/parameters/a/1": "inf", "/values/fit~1r": "nan"}
+    assert about["values"] == {"fit/r": None, "none": None, "whole": 1.5}
+
+
+def test_a_run_as_a_dictionary_says_the_same_as_its_export(run: Run, tmp_path: Path):
+    exported = json.loads(export(run, tmp_path / "x.json")[0].read_text("utf-8"))
+    found = json.loads(json.dumps(run.to_dict(), allow_nan=False))
+
+    assert found["columns"] == exported["columns"]
+    assert found["not_finite_columns"] == exported["not_finite_columns"]
+    assert found["not_finite_columns"]["current_a"] == {"inf": [0], "-inf": [1]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rows": -1}, {"state": "lost"}, {"columns": {"a": ["x"]}}, {"not_finite": {"/a": "big"}}],
+)
+def test_the_schema_refuses_what_is_no_export(run: Run, tmp_path: Path, change: dict[str, Any]):
+    exported = json.loads(export(run, tmp_path / "x.json")[0].read_text("utf-8"))
+
+    assert jsonschema_rs.is_valid(Run.json_schema(), exported)
+    assert not jsonschema_rs.is_valid(Run.json_schema(), exported | change)
 
 
 def test_there_is_a_reader_here_for_every_kind_and_an_ending_for_each():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import Enum
 from pathlib import PurePath
@@ -68,6 +68,28 @@ def strict(value: Any) -> Any:
     if isinstance(value, list):
         return [strict(item) for item in value]
     return value
+
+
+def not_finite(value: Any, where: str = "") -> dict[str, str]:
+    """Return where :func:`strict` puts None for a number, as JSON pointers, and the number.
+
+    >>> not_finite({"values": {"a/b": float("nan"), "c": [1.0, float("-inf")], "d": None}})
+    {'/values/a~1b': 'nan', '/values/c/1': '-inf'}
+    """
+    if isinstance(value, float):
+        return {} if math.isfinite(value) else {where: repr(float(value))}
+    if isinstance(value, complex):
+        return not_finite([value.real, value.imag], where)
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        items = ((str(k).replace("~", "~0").replace("/", "~1"), v) for k, v in value.items())
+    elif isinstance(value, list):
+        items = enumerate(value)
+    return {
+        place: word
+        for key, item in items
+        for place, word in not_finite(item, f"{where}/{key}").items()
+    }
 
 
 _HALF: Final = re.compile("[\ud800-\udfff]")

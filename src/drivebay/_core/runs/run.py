@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivebay._core.errors import StoreError, nearest
-from drivebay._core.runs import fileformat, frames, holder, notebook, plain, verify
+from drivebay._core.runs import extract, fileformat, frames, holder, notebook, plain, verify
 from drivebay._core.runs import marks as marking
 from drivebay._core.runs import sources as code
 from drivebay._core.runs import transcript as traffic
+from drivebay._core.runs.export.schema import export_schema
 from drivebay._core.runs.growing import GrowingColumns
 from drivebay._core.runs.marks import Note
 from drivebay._core.runs.transcript import Message
@@ -447,12 +448,26 @@ class Run:
     # -- to other forms ----------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run as the command line's JSON object: strict JSON, None for not-a-number."""
+        """Return the run as the command line's JSON object: strict JSON.
+
+        None stands for what is not a number; ``not_finite_columns`` says of each column how many
+        are ``nan`` and which rows are ``inf`` or ``-inf``, ``not_finite`` where else there are any.
+        """
+        values, columns = self.values, self.columns
+        rows = {name: extract.not_finite_rows(array) for name, array in columns.items()}
         return {
             **self.to_summary(),
-            "values": plain.strict(self.values),
-            "columns": {name: plain.strict(a.tolist()) for name, a in self.columns.items()},
+            "values": plain.strict(values),
+            "not_finite": plain.not_finite({"parameters": self.parameters, "values": values}),
+            "null_in_columns": extract.NULL_IN_COLUMNS,
+            "columns": {name: plain.strict(a.tolist()) for name, a in columns.items()},
+            "not_finite_columns": {name: found for name, found in rows.items() if found},
         }
+
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """The JSON Schema (2020-12) of a run exported as JSON; fresh plain data."""
+        return export_schema()
 
     def to_summary(self) -> dict[str, Any]:
         """Return everything of :meth:`to_dict` but the data."""

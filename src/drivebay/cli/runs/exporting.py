@@ -26,14 +26,22 @@ from drivebay.cli.runs.listing import store
 )
 @click.option("--output", "-o", metavar="FILE", help="By default standard output.")
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of a JSON export instead.")
 @json_option
-def export_run(name: str, kind: str | None, output: str | None, force: bool, as_json: bool) -> None:
+def export_run(
+    name: str, kind: str | None, output: str | None, force: bool, schema: bool, as_json: bool
+) -> None:
     """Write a run as CSV, JSON, Parquet, HDF5 or NetCDF (the last three: extra [export]).
 
     The endings are .csv, .json, .parquet, .h5 and .nc. A CSV file gets what is known of the run in
     a second file beside it, NAME.csv.json. --json prints the names of the files written, or the
     run itself when there is no --output.
     """
+    if schema:
+        from drivebay import Run
+
+        emit(Run.json_schema())
+        return
     runs = store()
     run = runs.open(name)
     if output is None:
