@@ -83,8 +83,10 @@ def test_another_command_set_is_refused_with_what_to_do_and_nothing_is_set(langu
         assert not [text for text in messages(server) if text.startswith((":OUTP ON", ":SOUR"))]
 
 
-@pytest.mark.parametrize(("closed", "stop_v", "refused"), [(False, 60, True), (False, 40, False)])
-def test_above_42_volts_the_interlock_must_be_closed(closed, stop_v, refused):
+@pytest.mark.parametrize(
+    ("closed", "stop_v", "refused"), [(False, 22, True), (False, 21, False), (True, 60, False)]
+)
+def test_above_21_volts_the_interlock_must_be_closed(closed, stop_v, refused):
     params = SWEEP | {"start_v": 0, "stop_v": stop_v}
     with simulated(interlock_closed=closed) as server, Keithley2450(server.resource) as smu:
         if refused:

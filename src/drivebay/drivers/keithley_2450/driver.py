@@ -1,14 +1,16 @@
 """Keithley 2450 family, SCPI command set: sweeps the instrument runs itself, read while they run.
 
-Promises: the limit is set and read back before the output goes on; each level is sourced once, in
-order; the output is off at the end. Never talks to an instrument left in another command set. Pages
-are those of the 2450 Reference Manual, 2450-901-01 Rev. B. Proven on the simulator only.
+Promises: the limit is set, and read back after all else, before the output goes on; each level is
+sourced once, in order; the output is off at the end. Never talks to an instrument left in another
+command set. Pages are those of the 2450 Reference Manual, 2450-901-01 Rev. B, unless another manual
+is named. Proven on the simulator only.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -22,14 +24,16 @@ from drivebay.driver import (
     IVSweep,
     Link,
     Resistance,
-    ScpiDriver,
     Spot,
+    SteppedSource,
+    Steps,
     VISweep,
     method,
 )
 
 LIMITED = 32  # source status (8-29): the source was held by the limit
 _UNITS: Final = {"VOLT": "V", "CURR": "A"}
+_MEASURED_IN: Final = {"VOLT": "VOLT", "CURR": "AMP"}
 _LIMITS: Final = {"VOLT": ":SOUR:VOLT:ILIM", "CURR": ":SOUR:CURR:VLIM"}
 _MOST_LEVELS = 2500  # of one list (6-79)
 _ELEMENTS = '"defbuffer1",SOUR,READ,REL,SOURSTAT'
@@ -37,6 +41,11 @@ _ELEMENTS = '"defbuffer1",SOUR,READ,REL,SOURSTAT'
 _METER_V, _METER_A, _OHMS_V, _OHMS_A = 21.0, 0.105, 2.1, 1e-3
 _NO_CURRENT_A = 1e-8
 _PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.25
+# The instrument looks at the state of its trigger model every 100 ms (6-166): what it says may be
+# that old, and a sweep that has just begun may still be called idle.
+_STATE_IS_LATE_S = 0.3
+# With an open interlock an output beyond this is not switched on (2461-901-01, 6-49).
+_WITHOUT_INTERLOCK_V = 21.0
 
 Columns = tuple[NDArray[np.float64], ...]
 
@@ -65,11 +74,12 @@ class Source(NamedTuple):
         return (self.delay_s or 0.0) + 6 * self.nplc * 0.02 + 0.1
 
 
-class Keithley2450(ScpiDriver):
+class Keithley2450(SteppedSource):
     """Source-measure units 2450, 2460, 2461 (DC) and 2470 with the SCPI command set."""
 
     output_query = ":OUTP?"
     ascii_setup = (":FORM ASC", ":FORM:ASC:PREC 8")
+    _stepped: Source | None = None
 
     @method("iv_sweep")
     def iv_sweep(self, p: IVSweep) -> Iterator[dict[str, Any]]:
@@ -178,6 +188,37 @@ class Keithley2450(ScpiDriver):
                 }
         self.check_errors()
 
+    # -- paced from outside ----------------------------------------------------------------------
+
+    @contextmanager
+    def stepping(self, p: Steps) -> Iterator[None]:
+        """Source a voltage that others step."""
+        source = Source(
+            function="VOLT",
+            top=p.top_v,
+            compliance=p.compliance_a,
+            sense_range=p.sense_range_a,
+            nplc=p.nplc,
+            four_wire=p.four_wire,
+        )
+        self._stepped = source
+        self._set_up(source)
+        with self._on():
+            yield
+        self.check_errors()
+
+    def step_to(self, level_v: float) -> None:
+        """Go to a level and do not wait for it to settle."""
+        self.write(f":SOUR:VOLT {level_v!r}")
+
+    def step_read(self) -> dict[str, Any]:
+        """Measure once."""
+        source = self._stepped or Source("VOLT", 0.0, 0.0)
+        columns = tuple(self._reading(source).reshape(-1, 1))
+        decoded = _decoded(source, columns)
+        del decoded["time_s"]
+        return {name: column[0].item() for name, column in decoded.items()}
+
     def _reads_binary(self, link: Link) -> bool:
         """Never: a binary answer holds no source status (":TRACe:DATA?", Details)."""
         return False
@@ -200,7 +241,8 @@ class Keithley2450(ScpiDriver):
                     shift_s = max(time.monotonic() - began_s, last_s)
                 lists = self.list_commands(f":SOUR:LIST:{function}", part)
                 # Fail abort off: a level at the limit is a point like others.
-                self.write(*lists, f":SOUR:SWE:{function}:LIST 1,0,1,OFF", ":INIT")
+                setup = f":SOUR:SWE:{function}:LIST 1,0,1,OFF"
+                self.write(*lists, setup, ':TRAC:CLE "defbuffer1"', ":INIT")
                 for columns in self._running(source, len(part)):
                     chunk = _decoded(source, columns)
                     chunk["time_s"] = chunk["time_s"] + shift_s
@@ -212,15 +254,16 @@ class Keithley2450(ScpiDriver):
         """Readings of a running sweep, as they come; its state says when none will."""
         done, pause_s, quiet_s = 0, _PAUSE_S, 0.0
         while done < total:
-            state = self.query(":TRIG:STAT?")
-            ready = int(float(self.query(":TRAC:ACT?")))
+            state, _, count = self.query(":TRIG:STAT?;:TRAC:ACT?").rpartition(";")
+            ready = int(float(count))
             if ready > done:
                 asked = f":TRAC:DATA? {done + 1},{ready},{_ELEMENTS}"
                 yield tuple(self.query_numbers(asked, columns=4, rows=ready - done))
                 done, pause_s, quiet_s = ready, _PAUSE_S, 0.0
                 continue
             running = state.upper().startswith(("RUNNING", "WAITING", "BUILDING"))
-            if not running or quiet_s > 2 * source.slowest_s + self._timeout_s:
+            patience_s = 2 * source.slowest_s + self._timeout_s if running else _STATE_IS_LATE_S
+            if quiet_s > patience_s:
                 self.check_errors()
                 raise InstrumentError(
                     f"{self.resource_name} gave {done} of {total} readings and is {state}",
@@ -304,19 +347,24 @@ class Keithley2450(ScpiDriver):
                 resource=self.resource_name,
             )
         volts = source.top if source.function == "VOLT" else source.compliance
-        if volts > 42.0 and self.query(":OUTP:INT:TRIP?").strip() == "0":
+        high = volts > _WITHOUT_INTERLOCK_V
+        if high and self.query(":OUTP:INT:TRIP?").strip() == "0":
             raise InstrumentError(
-                f"{self.resource_name} has its interlock open, and {volts:g} V are above the 42 V"
-                " it then allows: close the interlock, or ask for less",
+                f"{self.resource_name} has its interlock open, and {volts:g} V are above the"
+                f" {_WITHOUT_INTERLOCK_V:g} V it then allows: close the interlock, or ask for less",
                 resource=self.resource_name,
             )
         self.write("*CLS", *self._setup_commands(source))
         self.check_errors()
+        # Last of all: a range that does not go with the limit makes the instrument change the
+        # limit, with a warning that is in no error queue (6-71, 2-100).
         found = float(self.query(f"{_LIMITS[source.function]}?"))
         if not abs(found - source.compliance) <= 1e-3 * source.compliance:
+            unit = _UNITS[source.sense]
             raise InstrumentError(
-                f"{self.resource_name} has a limit of {found:g} {_UNITS[source.sense]} after"
-                f" {source.compliance:g} {_UNITS[source.sense]} was set",
+                f"{self.resource_name} has a limit of {found:g} {unit} after"
+                f" {source.compliance:g} {unit} was set: it changes a limit that does not go with"
+                " the source range, or is below 0.1 % (2470: 10.6 %) of a fixed measure range",
                 resource=self.resource_name,
             )
 
@@ -332,13 +380,15 @@ class Keithley2450(ScpiDriver):
             *([f":OUTP:{function}:SMOD {off_mode}"] if off_mode else []),
             *(":ABOR", ":OUTP OFF", f":SOUR:FUNC {function}", f':SENS:FUNC "{sense}"'),
             *(f":SOUR:{function}:RANG:AUTO ON", f":SOUR:{function} 0"),
+            # Before the limit: a fixed measure range of before would raise it.
+            f":SENS:{sense}:RANG:AUTO ON",
             f"{_LIMITS[function]} {source.compliance!r}",
             # One range for a whole sweep: it must not change within.
             *([f":SOUR:{function}:RANG {fixed!r}"] if fixed else []),
-            f":SENS:{sense}:RANG:AUTO ON",
             *([] if source.sense_range is None else [f":SENS:{sense}:RANG {source.sense_range!r}"]),
             *(f":SENS:{sense}:NPLC {source.nplc!r}", f":SENS:{sense}:AVER OFF"),
-            f":SENS:{sense}:AZER {_word(source.auto_zero)}",
+            *(f":SENS:{sense}:REL:STAT OFF", f":SENS:{sense}:UNIT {_MEASURED_IN[sense]}"),
+            *(f":CALC:{sense}:MATH:STAT OFF", f":SENS:{sense}:AZER {_word(source.auto_zero)}"),
             f":SENS:{sense}:RSEN {_word(source.four_wire)}",
             # Readback: the source value of a point is measured with it, not what was asked for.
             *(f":SOUR:{function}:READ:BACK ON", f":SOUR:{function}:{delay}"),
