@@ -55,6 +55,83 @@ def qcodes_keithley2400(resource: str) -> dict[str, Any]:
     return found
 
 
+def pymeasure_keithley2450(resource: str) -> dict[str, Any]:
+    from pymeasure.instruments.keithley import Keithley2450
+
+    smu = Keithley2450(resource, visa_library="@py", read_termination="\n", write_termination="\n")
+    smu.reset()
+    smu.apply_voltage(20, compliance_current=0.01)
+    smu.measure_current(nplc=0.1)
+    smu.source_voltage = 2
+    smu.enable_source()
+    found: dict[str, Any] = {"current_a": smu.current, "limit_a": smu.compliance_current}
+    smu.current_filter_type = "REP"
+    smu.current_filter_count = 3
+    smu.current_filter_state = "ON"
+    found["filtered_a"] = smu.current
+    smu.ramp_to_voltage(1, steps=5, pause=0)
+    found["ramped_a"] = smu.current
+    # Its statistics are those of the buffer; three readings of 2, 2 and 1 mA are in it.
+    found |= {"mean_a": smu.ask(":TRAC:STAT:AVER?"), "most_a": smu.maximums}
+    found["mean_a"] = float(found["mean_a"])
+    smu.disable_source()
+    smu.apply_current(0.01, compliance_voltage=5)
+    smu.measure_voltage(nplc=0.1)
+    smu.source_current = 1e-3
+    smu.enable_source()
+    found["voltage_v"] = smu.voltage
+    smu.measure_resistance(nplc=0.1)
+    smu.wires = 4
+    found |= {"resistance_ohm": smu.resistance, "wires": smu.wires}
+    smu.beep(440, 0.1)
+    smu.use_rear_terminals()
+    smu.shutdown()
+    found["errors"] = [str(error) for error in smu.check_errors() or ()]
+    smu.adapter.connection.close()
+    return found
+
+
+def qcodes_keithley2450(resource: str) -> dict[str, Any]:
+    from qcodes.instrument_drivers.Keithley import Keithley2450
+
+    smu = Keithley2450("smu", resource, visalib="@py")
+    smu.reset()
+    smu.terminals("front")
+    smu.sense_function("current")
+    smu.source_function("voltage")
+    smu.sense.nplc(0.1)
+    smu.sense.four_wire_measurement(False)
+    smu.sense.auto_range(True)
+    smu.sense.auto_zero_enabled(True)
+    smu.source.range(20)
+    smu.source.limit(0.01)
+    smu.source.voltage(2)
+    found: dict[str, Any] = {"limit_a": smu.source.limit(), "mains_hz": float(smu.line_frequency())}
+    with smu.output_enabled.set_to(True):
+        found |= {"current_a": smu.sense.current(), "idn": smu.get_idn()["model"]}
+        with smu.buffer("theirs", 100) as buffer:
+            # Times, units, formatted values: every element that a reading has.
+            buffer.elements(sorted(buffer.available_elements))
+            smu.sense.count(3)
+            buffer.trigger_start()
+            last = buffer.get_last_reading().split(",")
+            found |= {"kept": float(buffer.number_of_readings()), "elements": float(len(last))}
+            found["buffered"] = [float(a) for a in buffer.get_data(1, 3, readings_only=True)]
+            found["size"] = float(buffer.size())
+        smu.sense.count(1)
+    # Its sweep, which the instrument runs by itself, with its output on and off.
+    smu.source.sweep_setup(0, 2, 11)
+    smu.output_enabled(True)
+    swept = smu.sense.sweep.get()
+    smu.output_enabled(False)
+    found |= {"points": float(len(swept)), "last_a": float(swept[-1])}
+    smu.clear_event_register()
+    number, _, text = smu.ask(":SYST:ERR?").partition(",")
+    found["errors"] = [text] if int(number) else []
+    smu.close()
+    return found
+
+
 def pymeasure_e4980(resource: str) -> dict[str, Any]:
     from pymeasure.adapters import VISAAdapter
     from pymeasure.instruments.agilent import AgilentE4980
