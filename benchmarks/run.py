@@ -19,6 +19,7 @@ import backend
 import catalogue
 import engine
 import hosts
+import k2450
 import reloading
 import runs
 import sessions
@@ -74,6 +75,7 @@ BENCHMARKS = {
         *sweep.ALL,
         *sweep_2600.ALL,
         *b2900.ALL,
+        *k2450.ALL,
         *sessions.ALL,
         *hosts.ALL,
         *backend.ALL,
