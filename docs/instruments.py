@@ -23,7 +23,8 @@ INTRODUCTION = (
     "Every built-in driver. **None has run a real instrument yet**: levels and cross-tests are on "
     "simulators, and `drivebay report RESOURCE` makes a read-only report on a real one that can be "
     "sent back. A level is what `drivebay check` says on the simulator; a cross-test is software "
-    "that others wrote, and stands here only while its test passes."
+    "that others wrote, and stands here only while its test passes. What is measured in pairs "
+    "takes two instruments whose plugins both say so, one at the gate and one at the drain."
 )
 
 
@@ -42,12 +43,17 @@ def parts() -> Iterator[str]:
 
 
 def _overview(found: Mapping[str, PluginMetadata], cases: Mapping[str, Any]) -> str:
-    rows = ["| plugin | models | methods | level | cross-tests |", "|---|---|---|---|---|"]
+    rows = [
+        "| plugin | models | methods | in pairs | level | cross-tests |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, manifest in found.items():
         count = len(list(_cases_of(name, cases)))
         models = ", ".join(manifest.supported_models) or "any, by name only"
         methods = ", ".join(f"`{method}`" for method in manifest.supported_methods)
-        rows.append(f"| [`{name}`](#{name}) | {models} | {methods} | {level(name)} | {count} |")
+        pairs = ", ".join(f"`{method}`" for method in manifest.paired_methods) or "-"
+        cells = (f"[`{name}`](#{name})", models, methods, pairs, level(name), str(count))
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -73,11 +79,17 @@ def _driver(name: str, manifest: PluginMetadata, cases: Mapping[str, Any]) -> It
             f"- Interfaces: {INTERFACES}",
             f"- Safe state: {_safe_state(manifest)}",
             f"- Limits: {_limits(manifest)}",
+            *([f"- With a second instrument: {_paired(manifest)}"] * bool(manifest.paired_methods)),
             *(f"- Cross-test {text}" for text in _cases_of(name, cases)),
         ]
     )
     if manifest.ranges:
         yield _ranges(manifest)
+        lacking = {m: each["lacks"] for m, each in manifest.ranges.items() if each.get("lacks")}
+        if lacking:
+            names = dict.fromkeys(name for each in lacking.values() for name in each)
+            methods = ", ".join(f"`{name}`" for name in names)
+            yield f"Without {methods}: {', '.join(lacking)}."
 
 
 INTERFACES = "raw socket, VXI-11, HiSLIP, USB, GPIB, RS-232, as far as the instrument has them"
@@ -93,6 +105,10 @@ def _safe_state(manifest: PluginMetadata) -> str:
     verify = said.get("verify") or {}
     asked = f"; then `{verify['query']}` is `{verify['equals']}`" if verify else ""
     return ", ".join(words) + asked
+
+
+def _paired(manifest: PluginMetadata) -> str:
+    return ", ".join(f"`{method}`" for method in manifest.paired_methods) + " (`bay.pair`)"
 
 
 def _limits(manifest: PluginMetadata) -> str:
@@ -111,7 +127,7 @@ def _ranges(manifest: PluginMetadata) -> str:
             name
             for model in ranges.values()
             for name in model
-            if name not in {"regions", "resolution"}
+            if name not in {"regions", "resolution", "lacks"}
         )
     )
     lines = ["| model | " + " | ".join(f"`{name}`" for name in names) + " |"]

@@ -21,10 +21,13 @@ from drivebay import (
     BusyError,
     DrivebayError,
     LinkError,
+    LoadError,
     MethodError,
     ParameterError,
+    PluginManager,
     PluginStateError,
 )
+from drivebay.driver import SteppedSource
 from drivebay.sim import Keithley2400Server, Resistor
 
 CURVE: dict[str, Any] = {
@@ -288,6 +291,36 @@ def test_a_driver_that_cannot_be_paced_is_told_before_anything_is_switched_on(
             bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
 
         assert not gate.log.named("output_on")
+
+
+def test_a_manifest_that_promises_pairs_for_a_class_that_cannot_is_no_driver(
+    write_plugin, tmp_path
+):
+    write_plugin(
+        tmp_path,
+        "own",
+        driver_source=UNPACED,
+        supported_methods=["iv_sweep"],
+        paired_methods=["transfer_curve"],
+    )
+    manager = PluginManager([tmp_path])
+    manager.discover_plugins()
+
+    with pytest.raises(LoadError, match=r"cannot be paced: .*step_to.*SteppedSource"):
+        manager.require("own")
+
+
+def test_every_built_in_driver_says_of_pairs_what_its_class_is():
+    manager = PluginManager()
+    manager.discover_plugins()
+
+    said = {name: bool(info.metadata.paired_methods) for name, info in manager.plugins.items()}
+    is_so = {
+        name: issubclass(manager.generation_of(name).driver_class or object, SteppedSource)
+        for name in said
+    }
+    assert said == is_so
+    assert any(said.values())
 
 
 UNPACED = """

@@ -35,3 +35,17 @@ def test_nobody_is_an_answer_with_its_own_exit_code(drivebay, home):
 @pytest.mark.parametrize("words", [["--voltage", "1 A"], ["--technique", "guess"]])
 def test_a_question_that_makes_no_sense_is_a_usage_error(drivebay, home, words):
     assert drivebay("who", "iv_sweep", *words).code == failures.USAGE
+
+
+def test_two_instruments_may_do_together_what_neither_does_alone(drivebay, home):
+    done = drivebay("who", "transfer_curve", "--voltage", "40V")
+
+    assert done.code == failures.OK
+    alone, _, pairs = done.out.partition("with a second instrument (--gate, --drain)")
+    assert "2602B" in alone
+    assert "2601B" not in alone
+    assert "2601B" in pairs
+    assert "keithley_2400" in pairs
+    assert "keithley_2450" in pairs.partition("more do not claim")[2]
+    told = drivebay("who", "transfer_curve", "--json").json
+    assert {each["model"] for each in told if each["paired"] and not each["able"]} >= {"2400"}

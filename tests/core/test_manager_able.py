@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,61 @@ def test_a_question_that_makes_no_sense_is_refused(manager, wanted, code):
         manager.who("iv_sweep", **wanted)
 
     assert [each.code for each in caught.value.problems] == [code]
+
+
+# -- two instruments -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def transistors(tmp_path: Path, write_plugin: Any) -> PluginManager:
+    """Models with two channels and with one, by one plugin and by others."""
+    both = ("transfer_curve", "output_curve")
+    # Copies, so that no YAML anchors come of them.
+    ranges = {"D1": LARGE, "S1": copy.deepcopy(LARGE) | {"lacks": list(both)}}
+    write_plugin(
+        tmp_path, "double", supported_methods=["iv_sweep", *both], paired_methods=list(both),
+        supported_models=["D1", "S1"], driver_source=EXPLODES, ranges=ranges,
+    )  # fmt: skip
+    write_plugin(
+        tmp_path, "single", supported_methods=["iv_sweep"], paired_methods=list(both),
+        supported_models=["O1", "O2"], driver_source=EXPLODES, ranges={"O1": LARGE, "O2": SMALL},
+    )  # fmt: skip
+    write_plugin(
+        tmp_path, "alone", supported_methods=["iv_sweep"], supported_models=["A1"],
+        driver_source=EXPLODES,
+    )  # fmt: skip
+    manager = PluginManager([tmp_path], home=tmp_path / "home")
+    manager.discover_plugins()
+    return manager
+
+
+def test_who_can_do_it_in_pairs_is_told_behind_those_who_can_alone(transistors):
+    found = transistors.who("transfer_curve")
+
+    assert [(each.model, each.able, each.paired) for each in found] == [
+        ("D1", True, True),
+        ("S1", False, True),
+        ("O1", False, True),
+        ("O2", False, True),
+        ("", False, False),
+    ]
+    assert "does not have transfer_curve" in why_not(found, "S1")
+    assert "only together with a second instrument" in why_not(found, "O1")
+
+
+def test_a_range_that_is_too_small_is_too_small_in_a_pair_too(transistors):
+    found = transistors.who("output_curve", voltage_v="100 V")
+
+    assert {each.model for each in found if each.paired} == {"D1", "S1", "O1"}
+    assert "does not reach 100 V" in why_not(found, "O2")
+
+
+def test_control_what_is_measured_alone_has_no_pairs(transistors):
+    assert not any(each.paired for each in transistors.who("iv_sweep"))
+    assert set(models(transistors.who("iv_sweep"))) == {"D1", "S1", "O1", "O2", "A1"}
+
+
+def test_one_that_may_not_be_used_is_no_half_of_a_pair(transistors):
+    transistors.disable_plugin("single", "broken relay")
+
+    assert {each.model for each in transistors.who("transfer_curve") if each.paired} == {"D1", "S1"}

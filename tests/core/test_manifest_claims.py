@@ -9,8 +9,9 @@ import yaml
 
 from drivebay._core.errors import Diagnostic
 from drivebay._core.manifest import PluginMetadata, read_manifest, shapes
+from drivebay._core.manifest.fields import REQUIRED, check_fields
 from drivebay._core.methods import TECHNIQUES
-from drivebay._core.session import ranges_for
+from drivebay._core.session import lacks_of, ranges_for
 
 SMU = {"voltage_v": [-210, 210], "current_a": [-1, 1]}
 BRIDGE = {"voltage_v": [-40, 40], "frequency_hz": [20, 2e6], "ac_level_v": [0.005, 2]}
@@ -99,3 +100,44 @@ def test_a_resolution_is_a_step_above_zero_of_a_known_quantity():
 )
 def test_a_resolution_that_makes_no_sense_is_refused(resolution, expected):
     assert codes({"2400": {**SMU, "resolution": resolution}}) == expected
+
+
+@pytest.mark.parametrize(
+    ("lacks", "expected"),
+    [
+        (["cv_measurement"], []),
+        (["cv_mesurement"], ["M049"]),
+        (["iv_sweep"], ["M049"]),
+        ("cv_measurement", ["M006"]),
+        ([""], ["M006"]),
+        (5, ["M006"]),
+    ],
+)
+def test_a_model_lacks_only_what_its_plugin_claims(lacks, expected):
+    assert codes({"2400": {**SMU, "lacks": lacks}}) == expected
+
+
+def test_what_a_model_lacks_is_no_limit_of_it():
+    metadata, _ = given_claims({"24*": {**SMU, "lacks": ["cv_measurement"]}})
+
+    assert metadata is not None
+    assert "lacks" not in (ranges_for(metadata, "2400") or {})
+    assert lacks_of(metadata, "2400") == {"cv_measurement"}
+    assert lacks_of(metadata, "6430") == frozenset()
+
+
+@pytest.mark.parametrize("method", ["iv_sweep", "transfer_curv"])
+def test_two_instruments_measure_curves_together_and_nothing_else(method):
+    problems: list[Any] = []
+
+    check_fields({"paired_methods": [method]}, problems, frozenset(REQUIRED))
+
+    assert [each.code for each in problems] == ["M048"]
+
+
+def test_control_curves_are_measured_together():
+    problems: list[Any] = []
+
+    check_fields({"paired_methods": ["output_curve"]}, problems, frozenset(REQUIRED))
+
+    assert problems == []

@@ -55,6 +55,8 @@ BAD = [
     {"methods": {"a": {"parametres": {}}}},
     {"methods": {"a": {"columns": [{"unit": "V"}]}}},
     {"homepge": "x"},
+    {"paired_methods": ["iv_sweep"]},
+    {"ranges": {"2400": {"voltage_v": [0, 1], "lacks": "iv_sweep"}}},
 ]
 
 VALIDATOR = jsonschema_rs.Draft202012Validator(manifest_schema())

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import drivebay
-from drivebay import AbortedError, Bay, InstrumentError, LimitError, PluginMetadata
+from drivebay import AbortedError, Bay, LimitError, MethodError, PluginMetadata
 from drivebay._core.limits import Guard
 from drivebay.sim import Resistor
 from drivebay.sim.circuitfile import read_circuit
@@ -106,13 +106,27 @@ def test_a_model_with_one_channel_has_no_curves_and_never_switches_on(bay):
     with ScpiServer(single) as server:
         with (
             bay.open(server.resource, isolation="inline") as smu,
-            pytest.raises(InstrumentError, match="smub"),
+            pytest.raises(MethodError, match="output_curve"),
         ):
             smu.measure(
                 "output_curve", drain_start_v=0, drain_stop_v=1, points=3, gate_v=[1],
                 drain_compliance_a=0.1, gate_compliance_a=0.1,
             )  # fmt: skip
         assert single.log.named("output_on") == []
+
+
+def test_two_models_with_one_channel_measure_a_curve_together(bay):
+    at_gate = Keithley2600("2601B", {"a": Resistor(1e6)}, time_scale=0.0, serial_number="1")
+    at_drain = Keithley2600("2611B", {"a": Resistor(1e3)}, time_scale=0.0, serial_number="2")
+    with ScpiServer(at_gate) as gate, ScpiServer(at_drain) as drain:
+        run = bay.transfer_curve(
+            gate=gate.resource, drain=drain.resource, gate_start_v=0, gate_stop_v=1, points=3,
+            drain_v=2.0, drain_compliance_a=0.1, gate_compliance_a=1e-3,
+        )  # fmt: skip
+
+        assert run["drain_current_a"] == pytest.approx([2e-3] * 3, rel=1e-3)
+        assert not at_gate.output_on
+        assert not at_drain.output_on
 
 
 def test_a_transfer_curve_of_a_simulated_mosfet_has_its_threshold(bay, tmp_path):

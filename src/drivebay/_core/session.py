@@ -143,6 +143,9 @@ class Session:
         found = seat.identity.get("model", "")
         if normal_model(found) != normal_model(model):
             seat.use_ranges(self._ranges(metadata, found))
+        lacking = lacks_of(metadata, found)
+        if lacking:
+            seat.methods = {k: spec for k, spec in seat.methods.items() if k not in lacking}
         return seat
 
     def _next_message(self) -> int:
@@ -537,26 +540,34 @@ def narrowed(ranges: Ranges, limits: Limits, source: str) -> dict[str, Any]:
     return result
 
 
-def ranges_for(metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
-    """Return the manifest's ranges for a model: its own, else those of the closest wildcard."""
-    if not metadata.ranges:
-        return None
+def lacks_of(metadata: PluginMetadata, model: str) -> frozenset[str]:
+    """Return the methods that a plugin has and this model of it does not."""
+    return frozenset((_declared_of(metadata, model) or {}).get("lacks", ()))
+
+
+def _declared_of(metadata: PluginMetadata, model: str) -> Mapping[str, Any] | None:
+    """What stands under ``ranges`` for a model: its own, else that of the closest wildcard."""
     wanted = normal_model(model)
     matching = [
         (len(name), limits)
-        for name, limits in metadata.ranges.items()
+        for name, limits in (metadata.ranges or {}).items()
         if normal_model(name) == wanted or fnmatchcase(wanted, normal_model(name))
     ]
-    if not matching:
+    return max(matching, key=lambda pair: pair[0])[1] if matching else None
+
+
+def ranges_for(metadata: PluginMetadata, model: str) -> dict[str, Any] | None:
+    """Return the manifest's ranges for a model: its own, else those of the closest wildcard."""
+    limits = _declared_of(metadata, model)
+    if limits is None:
         return None
-    limits = max(matching, key=lambda pair: pair[0])[1]
     techniques = {
         name: method["technique"]
         for name, method in metadata.methods.items()
         if isinstance(method, Mapping) and "technique" in method
     }
     return {
-        **limits,
+        **{name: value for name, value in limits.items() if name != "lacks"},
         **({"techniques": techniques} if techniques else {}),
-        "source": f"{metadata.name} {metadata.version}, model {wanted.upper()}",
+        "source": f"{metadata.name} {metadata.version}, model {normal_model(model).upper()}",
     }

@@ -194,22 +194,27 @@ def _dialect_text(dialect: Mapping[str, Any] | None) -> str:
     return ", ".join(counts) + " (all of it: --json)"
 
 
+_PARTS = frozenset(("regions", "lacks"))
+
+
 def _limits_text(ranges: Mapping[str, Any]) -> str:
     """The ranges of a model, and its operating regions."""
     pairs = [
         f"{name} {value[0]:.10g}..{value[1]:.10g}"
         for name, value in ranges.items()
-        if isinstance(value, list | tuple) and len(value) == 2 and name != "regions"
+        if isinstance(value, list | tuple) and len(value) == 2 and name not in _PARTS
     ]
     regions = [
         " with ".join(f"{name} to {value:.10g}" for name, value in region.items())
         for region in ranges.get("regions") or ()
     ]
+    lacking = ranges.get("lacks") or ()
     steps = [f"{name} {step:.4g}" for name, step in (ranges.get("resolution") or {}).items()]
     return (
         ", ".join(pairs)
         + (f"; {' or '.join(regions)}" if regions else "")
         + (f"; resolution {', '.join(steps)}" if steps else "")
+        + (f"; without {', '.join(lacking)}" if lacking else "")
     )
 
 

@@ -51,8 +51,9 @@ def who(method: str, as_json: bool, **asked: str | None) -> int:
 
     From the manifests of all plugins, with the ranges and resolutions they declare for each model:
     `drivebay who iv_sweep --voltage 40V --current-resolution 100nA`. No plugin is imported and no
-    instrument is asked. The exit code is 3 when nobody can. With --json: a list of objects with
-    plugin, model, able, reasons and why_not.
+    instrument is asked. Of a transfer or an output curve those are told too that measure it
+    together with a second instrument, in pairs (`--gate`, `--drain`). The exit code is 3 when
+    nobody can. With --json: a list of objects with plugin, model, able, reasons, why_not, paired.
     """
     from drivebay import PluginManager
 
@@ -65,24 +66,33 @@ def who(method: str, as_json: bool, **asked: str | None) -> int:
         emit([each._asdict() for each in found])
     else:
         _show(method, found, able)
-    return OK if able else NOT_FOUND
+    return OK if able or any(each.paired for each in found) else NOT_FOUND
 
 
 def _show(method: str, found: list[Ability], able: list[Ability]) -> None:
     if able:
-        rows = [[each.plugin, each.model or None, "; ".join(each.reasons) or None] for each in able]
-        click.echo(table(["plugin", "model", "because it declares"], rows))
+        click.echo(_told(able))
     else:
         click.echo(f"no model of any plugin is declared to do {method} so")
-    claimed = [each for each in found if not each.able and each.model]
+    halves = [each for each in found if each.paired and not each.able]
+    if halves:
+        others = ", or one of these and one of those" if any(each.paired for each in able) else ""
+        click.echo(f"\nwith a second instrument (--gate, --drain): two of these{others}")
+        click.echo(_told(halves))
+    claimed = [each for each in found if not each.able and not each.paired and each.model]
     if claimed:
         click.echo("\nnot these:")
     for each in claimed:
         click.echo(f"  {each.plugin} {each.model}: {'; '.join(each.why_not)}")
-    silent = [each.plugin for each in found if not each.able and not each.model]
+    silent = [each.plugin for each in found if not (each.able or each.paired or each.model)]
     if silent:
         shown = ", ".join(silent[:8]) + (", ..." if len(silent) > 8 else "")
         click.echo(f"\n{len(silent)} more do not claim {method}: {shown}")
+
+
+def _told(found: list[Ability]) -> str:
+    rows = [[each.plugin, each.model or None, "; ".join(each.reasons) or None] for each in found]
+    return table(["plugin", "model", "because it declares"], rows)
 
 
 __all__ = ["who"]

@@ -34,13 +34,14 @@ from drivebay._core.errors import (
     ParameterError,
 )
 from drivebay._core.keeper import SafeStateReport
+from drivebay._core.manifest.fields import PAIRED_METHODS
 from drivebay._core.measurement import Measurement
 from drivebay._core.methods import STANDARD, OutputCurve, TransferCurve, validate
 from drivebay._core.runs import Run, RunDraft
 from drivebay._core.seat import Seat
 from drivebay._core.session import Session
 
-METHODS: Final = ("transfer_curve", "output_curve")
+METHODS: Final = PAIRED_METHODS
 """What two sources can measure together."""
 
 _LOOK_S: Final = 0.05

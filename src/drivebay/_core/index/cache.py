@@ -23,7 +23,7 @@ import msgspec
 
 from drivebay._core.index.sources import SeenFile
 
-_MAGIC: Final = b"DRIVEBAY-INDEX-6\n"
+_MAGIC: Final = b"DRIVEBAY-INDEX-7\n"
 _HEADER: Final = struct.Struct("<QIQI")
 """Length and CRC-32 of the first half, then of the second."""
 _START: Final = len(_MAGIC) + _HEADER.size

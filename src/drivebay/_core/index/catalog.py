@@ -113,6 +113,11 @@ class Catalog:
                 found.setdefault(method, {})[record.key] = record
         return {method: tuple(records.values()) for method, records in found.items()}
 
+    def paired(self, method: str) -> list[Record]:
+        """Records that do a method with a second instrument, by precedence, then by name."""
+        found = [each for each in self._good if method in each.metadata.paired_methods]
+        return sorted(found, key=lambda each: (each.rank, each.key))
+
     @cached_property
     def _wildcards(self) -> Patterns:
         return Patterns(Pattern(model, record) for record, model in self._declared[1])

@@ -1,7 +1,7 @@
 """Whether a class is a driver: checked before it is put in service, not when it is first used.
 
-Promises: concrete, of this platform's contract, callable as the contract calls it, and no method
-in the manifest that the class does not have. Never constructs the class: that may touch hardware.
+Promises: concrete, of this platform's contract, callable as the contract calls it, and nothing in
+the manifest that the class cannot do. Never constructs the class: that may touch hardware.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
 }
 
 
+_PACED: Final = ("begin_steps", "step_to", "step_read", "end_steps")
+"""What the platform calls on each of two instruments in step."""
+
+
 def verify_driver(found: type, metadata: PluginMetadata) -> None:
     """Check a class against the contract and its manifest.
 
@@ -48,6 +52,8 @@ def verify_driver(found: type, metadata: PluginMetadata) -> None:
             raise LoadError(f"{name}.{method} {problem}", plugin=metadata.name)
     if issubclass(found, ScpiDriver):
         _verify_methods(found, metadata)
+    if metadata.paired_methods:
+        _verify_paced(found, metadata)
 
 
 def _wrong_base(found: type) -> str:
@@ -86,6 +92,16 @@ def _verify_methods(found: type[ScpiDriver], metadata: PluginMetadata) -> None:
         raise LoadError(
             f"manifest declares {', '.join(map(repr, absent))}, {found.__qualname__} has no such "
             f"@method{hints} (has: {', '.join(has) or 'none'})",
+            plugin=metadata.name,
+        )
+
+
+def _verify_paced(found: type, metadata: PluginMetadata) -> None:
+    absent = [name for name in _PACED if not callable(getattr(found, name, None))]
+    if absent:
+        raise LoadError(
+            f"manifest declares paired_methods, {found.__qualname__} cannot be paced: it has no "
+            f"{', '.join(absent)} (derive it from SteppedSource)",
             plugin=metadata.name,
         )
 

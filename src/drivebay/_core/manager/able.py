@@ -15,8 +15,11 @@ from drivebay._core.errors import Diagnostic, ParameterError, nearest
 from drivebay._core.index import Record
 from drivebay._core.manager.explain import reasons_against
 from drivebay._core.manager.info import DISCOVERED, Snapshot
+from drivebay._core.manifest.fields import PAIRED_METHODS
 from drivebay._core.manifest.shapes import QUANTITIES
 from drivebay._core.methods import TECHNIQUES, parse_quantity
+
+_NEEDS_ANOTHER = "measures this only together with a second instrument"
 
 _UNITS = {
     "v": "V",
@@ -37,9 +40,10 @@ class Ability(NamedTuple):
     Attributes:
         plugin: the plugin.
         model: one of its models, or a wildcard for several; empty when no model is looked at.
-        able: whether it can.
+        able: whether it can by itself.
         reasons: what speaks for it.
         why_not: what speaks against it; empty when it can.
+        paired: whether it can together with a second instrument, which may be of another model.
     """
 
     plugin: str
@@ -47,6 +51,7 @@ class Ability(NamedTuple):
     able: bool
     reasons: tuple[str, ...]
     why_not: tuple[str, ...]
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,8 +146,8 @@ def _span(value: Any, unit: str) -> tuple[float, float]:
 def who(snapshot: Snapshot, method: str, wanted: Mapping[str, Any]) -> list[Ability]:
     """Every model of every plugin that claims a method, and whether it can do what is wanted.
 
-    Those that can come first, by precedence; then those that cannot; then the plugins that do not
-    claim the method at all.
+    Those that can come first, by precedence; then those that can together with a second instrument;
+    then those that cannot; then the plugins that do not claim the method at all.
 
     Raises:
         ParameterError: as :func:`wish_of`.
@@ -151,17 +156,21 @@ def who(snapshot: Snapshot, method: str, wanted: Mapping[str, Any]) -> list[Abil
     claimed = snapshot.catalog.by_method.get(method, ())
     found = [each for record in claimed for each in _abilities(snapshot, record, wish)]
     claimants = {record.key for record in claimed}
+    if method in PAIRED_METHODS:
+        halves = [each for each in snapshot.catalog.paired(method) if each.key not in claimants]
+        found += [each for record in halves for each in _abilities(snapshot, record, wish)]
+        claimants |= {record.key for record in halves}
     others = [
         Ability(record.name, "", False, (), (f"does not claim {method}",))
         for record in snapshot.catalog.records.values()
         if record.key not in claimants
     ]
-    return sorted(found, key=lambda each: not each.able) + others
+    return sorted(found, key=lambda each: (not each.able, not each.paired)) + others
 
 
 def _abilities(snapshot: Snapshot, record: Record, wish: Wish) -> Iterator[Ability]:
     # A session stands on hosts and keepers, and a manager is had without them.
-    from drivebay._core.session import ranges_for
+    from drivebay._core.session import lacks_of, ranges_for
 
     against = reasons_against(snapshot, record)
     if wish.method in snapshot.states.get(record.key, DISCOVERED).lacks:
@@ -174,7 +183,12 @@ def _abilities(snapshot: Snapshot, record: Record, wish: Wish) -> Iterator[Abili
         ranges = ranges_for(record.metadata, model) or {}
         reasons, why_not = _judged(ranges, wish)
         why_not = (*against, *why_not)
-        yield Ability(record.name, model, not why_not, reasons, why_not)
+        paired = not why_not and wish.method in record.metadata.paired_methods
+        if wish.method not in record.metadata.supported_methods:
+            why_not = (_NEEDS_ANOTHER, *why_not)
+        elif wish.method in lacks_of(record.metadata, model):
+            why_not = (f"this model does not have {wish.method}", *why_not)
+        yield Ability(record.name, model, not why_not, reasons, why_not, paired)
 
 
 def _judged(ranges: Mapping[str, Any], wish: Wish) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -22,6 +22,8 @@ MAX_ITEMS = 500
 MAX_ITEM_TEXT = 512
 # Looking for the nearest key is the dearest thing done to a bad manifest, so not for thousands.
 MAX_HINTS = 30
+PAIRED_METHODS = ("transfer_curve", "output_curve")
+"""What two instruments can measure together, each with a channel of its own."""
 
 Kind = Literal["text", "count", "list", "mapping"]
 Faults = Callable[[str], str]
@@ -73,6 +75,12 @@ def _isolation_fault(text: str) -> str:
     if text in ("process", "inline"):
         return ""
     return f"isolation {grammar.clip(text)} must be 'process' or 'inline'"
+
+
+def _paired_fault(text: str) -> str:
+    if text in PAIRED_METHODS:
+        return ""
+    return f"method {grammar.clip(text)} is none of {', '.join(PAIRED_METHODS)}"
 
 
 def _method_fault(text: str) -> str:
@@ -208,8 +216,9 @@ _TABLE = (
         shape=shapes.check_ranges,
         schema=shapes.RANGES_SCHEMA,
         doc="What each model can source and measure: model or wildcard, then quantity to "
-        "`[lowest, highest]` in SI units, `regions` with the limits that hold together, and "
-        "`resolution` with the smallest step of a quantity.",
+        "`[lowest, highest]` in SI units, `regions` with the limits that hold together, "
+        "`resolution` with the smallest step of a quantity, and `lacks` with the methods of "
+        "`supported_methods` that this model does not have.",
         example='{"2400": {voltage_v: [-210, 210], current_a: [-1.05, 1.05], '
         "resolution: {current_a: 1.0e-11}}}",
     ),
@@ -296,6 +305,17 @@ _TABLE = (
         "or `quasi_static`.",
         example="{burn_in: {parameters: {type: object}, columns: [{name: time_s, unit: s}]}}",
     ),
+    Field(
+        "paired_methods",
+        "list",
+        default=(),
+        code="M048",
+        fault=_paired_fault,
+        schema={"enum": list(PAIRED_METHODS)},
+        doc="What it can measure together with a second instrument whose plugin says the same, as "
+        "one source each; its class is a `SteppedSource`.",
+        example="[transfer_curve, output_curve]",
+    ),
     Field("license", "text", doc="Licence of the plugin (SPDX).", example="MIT"),
     Field(
         "homepage",
@@ -331,6 +351,8 @@ def check_fields(
         _check_range(values, problems)
     if not problems and values.get("methods"):
         shapes.check_technique(values["methods"], values.get("ranges") or {}, problems)
+    if not problems and values.get("ranges"):
+        shapes.check_lacks(values["ranges"], values.get("supported_methods") or (), problems)
     return values, extensions
 
 

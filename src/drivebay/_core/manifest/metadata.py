@@ -94,6 +94,7 @@ class PluginMetadata:
     safe_state: dict[str, Any] | None = None
     dialect: dict[str, Any] | None = None
     methods: dict[str, Any] = field(default_factory=dict)
+    paired_methods: list[str] = field(default_factory=list)
     license: str | None = None
     homepage: str | None = None
     extensions: dict[str, Any] = field(default_factory=dict, kw_only=True)

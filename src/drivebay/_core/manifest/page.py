@@ -90,6 +90,14 @@ CODES = {
         "technique `ac` on an instrument without a range `frequency_hz`",
         "`quasi_static`, or the frequencies of every model",
     ),
+    "M048": (
+        "a method that two instruments do not measure together",
+        "`transfer_curve` or `output_curve`",
+    ),
+    "M049": (
+        "a model lacks a method that its plugin does not claim",
+        "a method of `supported_methods`, or nothing",
+    ),
     "D001": (
         "`driver_class` is not a class path",
         "`module.Class`, `package.module.Class` or `module:Outer.Inner`",

@@ -75,6 +75,7 @@ RANGES_SCHEMA: dict[str, Any] = {
                 "propertyNames": {"enum": list(QUANTITIES)},
                 "additionalProperties": {"type": ["number", "string"]},
             },
+            "lacks": {"type": "array", "items": {"type": "string", "pattern": r"\S"}},
         },
         "additionalProperties": False,
     }
@@ -248,7 +249,16 @@ def _regions(_: str, value: Any, where: Where, problems: list[Problem]) -> list[
     return result
 
 
-_PARTS = {"regions": _regions, "resolution": _resolution}
+def _lacks(_: str, value: Any, where: Where, problems: list[Problem]) -> list[str]:
+    """The methods of its plugin that the model does not have."""
+    if isinstance(value, list) and all(isinstance(each, str) and each.strip() for each in value):
+        return list(value)
+    message = f"lacks must be a list of methods, found {kind_of(value)}"
+    problems.append(Problem("M006", message, where))
+    return []
+
+
+_PARTS: dict[str, Any] = {"regions": _regions, "resolution": _resolution, "lacks": _lacks}
 """What the ranges of a model hold beside a span for each quantity."""
 
 
@@ -444,6 +454,19 @@ def _technique(method: str, value: Any, where: Where, problems: list[Problem]) -
         hint = nearest(str(value)[:60], TECHNIQUES) or f" (known: {', '.join(TECHNIQUES)})"
         message = f"unknown technique {clip(str(value))}{hint}"
         problems.append(Problem("M046", message, where))
+
+
+def check_lacks(ranges: Mapping[str, Any], claimed: Iterable[str], problems: list[Problem]) -> None:
+    """Hold what models lack against what the plugin claims: a slip would promise too much."""
+    known = list(claimed)
+    for model, limits in ranges.items():
+        for index, method in enumerate(limits.get("lacks", ())):
+            if method not in known:
+                message = (
+                    f"model {model} lacks {clip(method)}, which supported_methods does not claim"
+                    f"{nearest(method, known)}"
+                )
+                problems.append(Problem("M049", message, ("ranges", model, "lacks", index)))
 
 
 def check_technique(
