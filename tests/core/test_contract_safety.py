@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -23,9 +24,9 @@ from drivebay._core.links import Link
 class BusyLink:
     """A link whose ``READ?`` answers only when somebody writes an abort; thread-safe enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, binary: bool = False) -> None:
         self.resource, self.interface = "GPIB0::24::INSTR", "gpib"
-        self.supports_binary, self.timeout_s, self.closed = False, 1.0, False
+        self.supports_binary, self.timeout_s, self.closed = binary, 1.0, False
         self.sent: list[str] = []
         self.reading = threading.Event()
         self.aborted = threading.Event()
@@ -60,6 +61,10 @@ class BusyLink:
         if self.mute:
             raise LinkTimeoutError("no answer any more")
         return "1,2"
+
+    def read_block(self, *, timeout_s: float | None = None) -> bytes:
+        self.read(timeout_s=timeout_s)
+        return struct.pack("<2f", 1, 2)
 
     def interrupt(self) -> bool:
         self.clears += 1
@@ -108,6 +113,11 @@ def boom(smu: Smu) -> Iterator[dict[str, Any]]:
 
 def read(smu: Smu) -> Iterator[dict[str, Any]]:
     smu.query_numbers(":READ?", columns=2)
+    yield {}
+
+
+def ask(smu: Smu) -> Iterator[dict[str, Any]]:
+    yield {"n": smu.ask_numbers(":READ?", columns=2).numbers()[0]}
     yield {"n": [1]}
 
 
@@ -257,9 +267,11 @@ def test_a_lent_link_that_is_lost_is_told_and_not_replaced():
 # -- aborts ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("act", [read, ask])
+@pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("mute", [False, True])
-def test_an_abort_from_another_thread_goes_out_while_a_question_waits(mute):
-    smu, link = made()
+def test_an_abort_from_another_thread_goes_out_while_a_question_waits(mute, binary, act):
+    smu, link = made(BusyLink(binary=binary))
     link.mute = mute
     link.timeout_s = 3600.0
 
@@ -270,7 +282,7 @@ def test_an_abort_from_another_thread_goes_out_while_a_question_waits(mute):
     thread = threading.Thread(target=stop)
     thread.start()
     with pytest.raises(AbortedError):
-        smu.measure("hold", {"act": read})
+        smu.measure("hold", {"act": act})
     thread.join()
 
     after = link.sent[link.sent.index(":READ?") + 1 :]
@@ -329,7 +341,8 @@ def test_an_abort_is_told_wherever_the_driver_comes_back_to_us(place):
     assert "X" not in link.sent
 
 
-def test_cleanup_after_an_abort_may_wait_for_numbers_as_long_as_it_needs():
+@pytest.mark.parametrize("binary", [False, True])
+def test_cleanup_after_an_abort_may_wait_for_numbers_as_long_as_it_needs(binary):
     got: list[Any] = []
 
     def careful(smu: Smu) -> Iterator[dict[str, Any]]:
@@ -340,7 +353,7 @@ def test_cleanup_after_an_abort_may_wait_for_numbers_as_long_as_it_needs():
             threading.Timer(0.25, link.aborted.set).start()
             got.append(smu.query_numbers(":READ?", columns=2))
 
-    smu, link = made()
+    smu, link = made(BusyLink(binary=binary))
     stream = smu.stream("hold", {"act": careful})
     next(stream)
 

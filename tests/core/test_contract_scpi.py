@@ -62,6 +62,7 @@ class ScriptedLink:
         return answer
 
     query_block = query
+    read_block = read
 
     def interrupt(self) -> bool:
         self.sent.append("<clear>")

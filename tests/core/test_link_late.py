@@ -164,6 +164,67 @@ def test_a_read_that_timed_out_may_be_read_again():
     assert not link._ledger.blocks_question()
 
 
+class BlockLink(VirtualLink):
+    """Each answer comes as the parts of a list, so many seconds after the question."""
+
+    def __init__(self, *answers: list[tuple[float, bytes]]) -> None:
+        super().__init__(itertools.repeat(((), 0)), timeout_s=1.0)
+        self.parts = iter(answers)
+
+    def _send(self, message: bytes, deadline: float) -> int:
+        super()._send(message, deadline)
+        self.coming += [(self.now + delay, part) for delay, part in next(self.parts)]
+        return len(message)
+
+
+AFTER = [(0.0, b"A NEXT?\n")]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(0.25, b"#15he\nlo\n")],
+        [(0.05, b"#"), (0.15, b"15h"), (0.25, b"e\nl"), (0.35, b"o"), (0.45, b"\n")],
+        [(0.05, b"#0he\n"), (0.09, b"lo\n")],
+    ],
+    ids=["late", "in parts", "of no length"],
+)
+def test_a_block_that_comes_slowly_may_be_read_again_until_it_is_whole(parts):
+    link = BlockLink(parts, AFTER)
+    link.write("CURV?")
+    for _ in range(10):
+        with suppress(LinkTimeoutError):
+            assert link.read_block(timeout_s=0.1) == b"he\nlo"
+            break
+
+    assert link.query("NEXT?") == "A NEXT?"
+    assert link.reopened == 0
+
+
+def test_control_a_block_in_part_that_is_read_on_as_text_leaves_a_doubt():
+    link = BlockLink([(0.0, b"#15he\nl"), (0.5, b"o\n")], AFTER)
+    link.write("CURV?")
+    with pytest.raises(LinkTimeoutError):
+        link.read_block(timeout_s=0.1)
+
+    assert link.read() == "#15he"
+    for _ in range(10):
+        with suppress(AnswerError, LinkTimeoutError):
+            link.read_block(timeout_s=0.1)
+
+    assert link.query("NEXT?") == "A NEXT?"
+    assert link.reopened == 1
+
+
+def test_a_silence_cut_by_the_deadline_is_not_the_end_of_a_block():
+    link = BlockLink([(0.08, b"#0he\n"), (0.11, b"lo\n")], AFTER)
+    link.write("CURV?")
+
+    with pytest.raises(LinkTimeoutError, match="did not end its block"):
+        link.read_block(timeout_s=0.1)
+    assert link.read_block() == b"he\nlo"
+
+
 def test_a_late_answer_is_drained_and_the_connection_kept():
     link = VirtualLink(iter([((1.5,), 3), ((0.0,), 3)]), timeout_s=1.0)
     with pytest.raises(LinkTimeoutError):

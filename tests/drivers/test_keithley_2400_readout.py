@@ -11,6 +11,7 @@ import pytest
 
 import drivebay
 from drivebay._core.links import Link
+from drivebay.driver import AskedNumbers
 
 FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2400"
 SWEEP: dict[str, Any] = {"start_v": 0, "stop_v": 1, "points": 3, "compliance_a": 0.01, "nplc": 1.0}
@@ -43,7 +44,6 @@ class GpibLink:
         self.levels: list[float] = []
         self.now_s = 0.0
         self.compliance = "0"
-        self.timeouts: list[float | None] = []
 
     def write(self, command: str, *, timeout_s: float | None = None) -> None:
         self.sent.append(command)
@@ -65,7 +65,6 @@ class GpibLink:
 
     def read_block(self, *, timeout_s: float | None = None) -> bytes:
         assert self.sent[-1] == ":READ?"
-        self.timeouts.append(timeout_s)
         rows = []
         for level in self.levels:
             self.now_s += self.step_s
@@ -167,11 +166,21 @@ def test_time_rises_although_the_counter_wraps_within_a_segment():
 
 
 def test_the_deadline_of_a_segment_covers_what_the_instrument_may_need():
-    link = GpibLink()
+    deadlines_s: list[float] = []
 
-    measured(link, nplc=10.0, delay_s=3.0)
+    class Noting(MODULE.Keithley2400):  # type: ignore[misc, name-defined]
+        def ask_numbers(self, *arguments: Any, **named: Any) -> AskedNumbers:
+            asked: AskedNumbers = super().ask_numbers(*arguments, **named)
+            deadlines_s.append(asked.timeout_s)
+            return asked
 
-    assert all(timeout is not None and timeout > 5 + 3 + 10 * 0.02 for timeout in link.timeouts)
+    smu = Noting("GPIB0::24::INSTR")
+    smu.use_link(GpibLink())
+
+    smu.measure("iv_sweep", SWEEP | {"nplc": 10.0, "delay_s": 3.0})
+
+    assert deadlines_s
+    assert all(deadline_s > 5 + 3 + 10 * 0.02 for deadline_s in deadlines_s)
 
 
 def test_output_goes_off_after_a_block_of_the_wrong_size():

@@ -166,9 +166,8 @@ class Conversation:
         timeout_s = link.timeout_s + 2 * expected_s
         where = {"resource": self.resource_name, "command": command}
         if binary:
-            if after:
-                self.write(*after)
-            data = self._linked(lambda it: it.query_block(command, timeout_s=timeout_s), timeout_s)
+            self.write(*after, command)
+            data = self._linked(lambda it: self._read_on(it.read_block, timeout_s), timeout_s)
             numbers = numbers_from_block(data, self.binary_dtype, **where)
         else:
             self._since_check.extend(after)
@@ -203,11 +202,13 @@ class Conversation:
 
     def _answer_to(self, asked: AskedNumbers) -> str | bytes:
         """The answer that is owed; an abort ends the wait for it."""
-        if asked.binary:
-            return self._linked(
-                lambda it: it.read_block(timeout_s=asked.timeout_s), asked.timeout_s
-            )
-        return self._linked(lambda it: self._read_on(it, asked.timeout_s), asked.timeout_s)
+
+        def read(link: Link) -> str | bytes:
+            if asked.binary:
+                return self._read_on(link.read_block, asked.timeout_s)
+            return self._read_on(link.read, asked.timeout_s)
+
+        return self._linked(read, asked.timeout_s)
 
     def write_list(self, header: str, values: Sequence[float] | FloatArray) -> None:
         """Give the instrument a list of levels, in as many commands as it needs.
@@ -324,15 +325,17 @@ class Conversation:
         """Ask, and look for an abort while waiting: after one the answer may never come."""
         deadline = PASSING.monotonic() + timeout_s
         answer = link.try_ask(command, wait_s=min(timeout_s, _LOOK_S), after=after)
-        return self._read_on(link, deadline - PASSING.monotonic()) if answer is None else answer
+        if answer is not None:
+            return answer
+        return self._read_on(link.read, deadline - PASSING.monotonic())
 
-    def _read_on(self, link: Link, timeout_s: float) -> str:
+    def _read_on(self, read: Callable[..., _Result], timeout_s: float) -> _Result:
         """Wait for an answer that is owed, and look for an abort meanwhile."""
         deadline = PASSING.monotonic() + timeout_s
         while True:
             left_s = deadline - PASSING.monotonic()
             try:
-                return link.read(timeout_s=max(1e-3, min(left_s, _LOOK_S)))
+                return read(timeout_s=max(1e-3, min(left_s, _LOOK_S)))
             except LinkTimeoutError:
                 if left_s <= _LOOK_S or self._stop.pending:
                     raise

@@ -50,6 +50,7 @@ _LOOK_S = 0.1  # how often a waiting reader looks whether it was told to give up
 _REOPEN_PAUSE_S = 0.01  # the first of several, each twice the one before
 _TRANSCRIPT_ENTRIES = 2000
 _TRANSCRIPT_BYTES = 4096
+_IN_PART = "a block came in part"
 
 Clock = Callable[[], float]
 _T = TypeVar("_T")
@@ -110,6 +111,7 @@ class DirectLink(Link):
         self._ended = False  # the channel said END after the last byte in the buffer
         self._skip_end = False  # a block was read whole, its terminator may still be on the way
         self._midway = False  # an answer was cut, and its rest has not been read
+        self._begun = False  # the buffer begins with a block that had not come whole in time
         self._asking = ""
         self._give_ups = 0
         self._heeded = 0  # of these, those from before the reader began to wait
@@ -419,6 +421,7 @@ class DirectLink(Link):
         buffer = self._buffer
         raw = bytes(buffer) if stop == len(buffer) else bytes(buffer[:stop])
         del buffer[:stop]
+        self._begun = False
         if not buffer:
             self._ended = False
         self._record("r", raw)
@@ -430,12 +433,15 @@ class DirectLink(Link):
 
     def _take_block(self, deadline: float) -> bytes:
         """The payload of one block; its terminator is taken with it when it is there."""
+        begun = self._begun
         try:
             start, length = self._header(deadline)
             if length > MAX_ANSWER:
                 self._too_long(length)
             if length == INDEFINITE:
-                return self._indefinite(start, deadline)
+                payload = self._indefinite(start, deadline)
+                self._ledger.found_again(_IN_PART if begun else "")
+                return payload
             while len(self._buffer) < start + length:
                 if self._ended:
                     self._cut(len(self._buffer))
@@ -443,10 +449,14 @@ class DirectLink(Link):
                     raise self._unreadable(f"a block cut short of its {length} bytes", b"")
                 self._fill(deadline)
         except LinkTimeoutError:
-            # Its rest may hold line ends, so counting lines would not bring us back in step.
-            self._ledger.lost_track("a block came in part")
+            if self._buffer:
+                # Its rest may hold line ends, so counting lines would not bring us back in step;
+                # only who reads on as a block does.
+                self._begun = begun or not self._ledger.doubt
+                self._ledger.lost_track(_IN_PART)
             raise
         payload = bytes(self._buffer[start : start + length])
+        self._ledger.found_again(_IN_PART if begun else "")
         self._after_block(start + length)
         return payload
 
@@ -484,11 +494,12 @@ class DirectLink(Link):
             if len(buffer) > MAX_ANSWER:
                 self._too_long(len(buffer))
             complete = buffer.endswith(self._last) and len(buffer) > start
-            chunk = self._await(min(deadline, self._clock() + QUIET_S) if complete else deadline)
+            quiet = self._clock() + QUIET_S
+            chunk = self._await(min(deadline, quiet) if complete else deadline)
             buffer += chunk
             if chunk or self._ended:
                 continue
-            if complete:
+            if complete and self._clock() >= quiet:  # a shorter silence is none
                 break
             self._ledger.timed_out()
             raise self._timed_out(f"did not end its block for {shown(self._asking)} in time")
@@ -560,7 +571,7 @@ class DirectLink(Link):
             while len(buffer) < start + length and not self._ended:
                 self._fill(deadline)
         except LinkTimeoutError:
-            self._ledger.lost_track("a block came in part")
+            self._ledger.lost_track(_IN_PART)
             raise
         return min(start + length, len(buffer))
 
@@ -694,7 +705,7 @@ class DirectLink(Link):
             ) from exc
         self._reopened += 1
         self._buffer.clear()
-        self._ended = self._skip_end = False
+        self._ended = self._skip_end = self._begun = False
         self._ledger.reset()
         if self.identity is None:
             return True

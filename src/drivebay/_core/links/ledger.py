@@ -46,6 +46,11 @@ class Ledger:
         """Where the next answer begins can no longer be told from the bytes."""
         self.doubt = reason
 
+    def found_again(self, reason: str) -> None:
+        """What one had lost track for has come whole; another doubt stays."""
+        if self.doubt == reason:
+            self.doubt = ""
+
     def cut_off(self, reason: str) -> None:
         """A command was sent in part."""
         self.torn = True
