@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -44,6 +47,34 @@ def multimeter(model: str = "34465A", *, time_scale: float = 0.0) -> Talk:
 def lcr(model: str = "E4980A", *, time_scale: float = 0.0) -> Talk:
     options = Options(time_scale=time_scale, noise=0.0, log=EventLog())
     return Talk(E4980a(model, Circuit.around(Capacitor(1e-9)), options=options))
+
+
+class SlowlySolved(E4980a):
+    """The meter at a circuit that takes a solver 10 ms a reading, longer than a reading takes."""
+
+    def __init__(self, options: Options) -> None:
+        self.third = threading.Event()
+        super().__init__("E4980A", Circuit.around(Capacitor(1e-9)), options=options)
+
+    def _reading(self, frequency_hz: float) -> tuple[float, float, int]:
+        threading.Event().wait(0.01)
+        if len(self.rows) == 2:
+            self.third.set()
+        return super()._reading(frequency_hz)
+
+
+SLOW_POINTS = 150
+SLOW_LIST = (
+    "*RST;:TRIG:SOUR BUS;:APER SHOR;:DISP:PAGE LIST;:FREQ 1E5;"
+    f":LIST:FREQ {','.join(['1E5'] * SLOW_POINTS)};:TRIG"
+)
+
+
+@contextmanager
+def slowly_solved(time_scale: float) -> Iterator[SlowlySolved]:
+    meter = SlowlySolved(Options(time_scale=time_scale, noise=0.0, log=EventLog()))
+    yield meter
+    meter.close()
 
 
 # -- the multimeter -------------------------------------------------------------------------------
@@ -211,3 +242,29 @@ def test_a_reset_switches_the_bias_off_and_keeps_the_corrections():
     talk("*RST")
 
     assert talk("BIAS:STAT?;:BIAS:VOLT?;:CORR:OPEN:STAT?") == "0;+0.00000E+00;1"
+
+
+@pytest.mark.parametrize("time_scale", [0.0, 1.0])
+def test_an_abort_is_obeyed_while_a_slow_circuit_is_still_worked_out(time_scale):
+    with slowly_solved(time_scale) as meter:
+        sweep = threading.Thread(target=Talk(meter), args=(SLOW_LIST,))
+        sweep.start()
+        assert meter.third.wait(20)
+
+        Talk(meter)(":ABOR")
+
+        assert not meter.busy
+        (end,) = meter.log.named("sweep_end")
+        sweep.join()
+    assert end["aborted"]
+    assert 2 < end["taken"] < SLOW_POINTS
+
+
+@pytest.mark.parametrize("time_scale", [0.0, 1.0])
+def test_control_a_slow_circuit_that_nobody_aborts_is_worked_out_to_the_end(time_scale):
+    with slowly_solved(time_scale) as meter:
+        Talk(meter)(SLOW_LIST)
+        end = meter.log.wait_for("sweep_end")
+
+    assert not end["aborted"]
+    assert (end["taken"], len(meter.rows)) == (SLOW_POINTS, SLOW_POINTS)

@@ -2,7 +2,8 @@
 
 Promises: readings are taken no earlier than their integration would end; an abort is obeyed at
 once, from any thread, and leaves the readings that were complete. Never measures: the instrument
-does, when it is told which readings are due.
+does, when it is told which readings are due. Never keeps the instrument locked for long while a
+slow circuit is worked out: what is due then is taken in parts, and an abort comes between two.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from dataclasses import dataclass
 
 # Readings quicker than this are handed over in batches; a thread cannot be woken for each.
 BATCH_S = 2e-3
+# Longest that the instrument stays locked for readings, one reading excepted.
+_HOLD_S = 5e-3
+# Readings that take no time are there at once, unless they take this long to be worked out.
+_AT_ONCE_S = 0.1
+# Long enough for who waits for the lock to get it: who lets go and takes it again is always first.
+_LET_GO_S = 1e-3
 
 
 class Clock:
@@ -99,6 +106,7 @@ class TriggerModel:
         self._changed = threading.Condition(lock)
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._part = 1
         self.run: Run | None = None
         self.waiting_for = ""
 
@@ -144,8 +152,11 @@ class TriggerModel:
     def _begin(self, run: Run) -> None:
         run.started_s, run.real_start_s = self._clock.now_s(), time.monotonic()
         if self._clock.scale == 0 and run.total < float("inf"):
-            self._take_up_to(run, int(run.total))
-            return
+            until_s = time.monotonic() + _AT_ONCE_S
+            while self.run is run and time.monotonic() < until_s:
+                self._take_part(run, int(run.total))
+            if self.run is not run:
+                return
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="sim-trigger", daemon=True)
             self._thread.start()
@@ -165,13 +176,17 @@ class TriggerModel:
                     self._changed.wait(wait_s)
                     continue
                 self._advance(run, time.monotonic())
+                if self.run is run and self._due_s(run) <= time.monotonic():
+                    self._changed.wait(_LET_GO_S)
             self._after()
 
     def _due_s(self, run: Run) -> float:
         """When to look again: at the next reading, but fast readings come in batches."""
         scale = self._clock.scale
+        if scale == 0 and run.total < float("inf"):
+            return run.real_start_s
         if scale == 0:
-            # Only a run without end comes here: readings that take no time, a thousand a second.
+            # Without end: readings that take no time, a thousand a second.
             return run.real_start_s + run.done * 1e-3
         due_s = run.real_start_s + (run.end_s(run.done) - run.started_s) * scale
         if run.cycle_s * scale < BATCH_S and run.done < run.total - 1:
@@ -179,11 +194,23 @@ class TriggerModel:
         return due_s
 
     def _advance(self, run: Run, now_s: float) -> None:
+        """Takes what is complete, or a part of it."""
         scale = self._clock.scale
-        elapsed_s = (
-            (now_s - run.real_start_s) / scale if scale else run.end_s(run.done) - run.started_s
-        )
-        self._take_up_to(run, run.complete_by(elapsed_s))
+        if scale:
+            self._take_part(run, run.complete_by((now_s - run.real_start_s) / scale))
+        else:
+            self._take_part(run, run.done + 1 if run.total == float("inf") else int(run.total))
+
+    def _take_part(self, run: Run, count: int) -> None:
+        """Takes readings up to a number, but no more than were quick to work out so far."""
+        began_s, stop = time.monotonic(), min(count, run.done + self._part)
+        whole = stop - run.done == self._part
+        self._take_up_to(run, stop)
+        spent_s = time.monotonic() - began_s
+        if spent_s > _HOLD_S:
+            self._part = max(1, self._part // 2)
+        elif whole and spent_s < _HOLD_S / 2:
+            self._part *= 2
 
     def _take_up_to(self, run: Run, count: int) -> None:
         if count > run.done:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 from drivebay.sim import EventLog, ScpiServer
 from drivebay.sim.circuit import Circuit
-from drivebay.sim.circuit.component import Capacitor
 from drivebay.sim.circuit.junctions import Varactor
 from drivebay.sim.e4980a import E4980a
 from drivebay.sim.registry import Options
@@ -26,10 +25,7 @@ def simulator(*, real_time: bool) -> Iterator[SimpleNamespace]:
     """See ``tests/drivers/test_standard_methods.py`` for what it has to have."""
     log = EventLog(traffic=True)
     options = Options(time_scale=1.0 if real_time else 0.0, log=log)
-    # A junction takes a solver several milliseconds a point, which real time does not have when
-    # the tests are traced; the meter reads both alike.
-    device = Capacitor(100e-12) if real_time else Varactor()
-    meter = E4980a(MODEL, Circuit.around(device), options=options)
+    meter = E4980a(MODEL, Circuit.around(Varactor()), options=options)
     with ScpiServer(meter) as server:
         yield SimpleNamespace(
             resource=server.resource,
