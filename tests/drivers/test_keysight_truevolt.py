@@ -197,6 +197,27 @@ def test_an_interval_is_kept_by_the_sample_timer_where_there_is_one(model):
     assert data["time_s"] == pytest.approx(0.005 * np.arange(50))
 
 
+def test_where_no_reading_fits_the_interval_they_come_as_quick_as_it_goes():
+    with desk(Cell(1.0, 1.0)) as at:
+        data = at.measure("dc_voltage", readings=5, interval_s=0.005, nplc=1.0)
+
+        assert not [text for text in at.sent if text.startswith(":SAMP:SOUR TIM")]
+        assert at.sent.count(":INIT") == 1
+    assert len(data["voltage_v"]) == 5
+    assert data["time_s"] != pytest.approx(0.005 * np.arange(5))
+    assert (np.diff(data["time_s"]) > 0).all()
+
+
+def test_readings_that_the_timer_was_too_short_for_are_an_error():
+    with desk(Cell(1.0, 1.0)) as at:
+        chunks = at.driver.stream("dc_voltage", {"readings": 200, "interval_s": 0.005, "nplc": 0.1})
+        next(chunks)
+        at.meter.status.questionable.pulse(4)  # as autoranging does
+
+        with pytest.raises(InstrumentError, match="longer for a reading than the interval"):
+            list(chunks)
+
+
 @pytest.mark.parametrize("model", ["34460A", "34461A"])
 def test_without_a_timer_each_reading_is_taken_when_it_is_due(model):
     with desk(Cell(1.0, 1.0), model=model) as at:
@@ -223,6 +244,9 @@ def test_ten_amperes_are_measured_at_their_own_terminals():
         data = at.measure("dc_current", range_a=10.0)
 
         assert ":CURR:TERM 10" in at.sent
+        # The command for ranges does not know that of 10 A (SCPI Programming Reference).
+        assert not [text for text in at.sent if text.startswith(":CURR:RANG")]
+        assert not at.log.named("error")
     assert data["current_a"] == pytest.approx(1 / 0.21, rel=1e-4)
 
 

@@ -187,3 +187,14 @@ def test_noise_falls_with_the_integration_time():
         spread[nplc] = max(values) - min(values)
 
     assert spread["0.01"] > 10 * spread["10"]
+
+
+@pytest.mark.parametrize(("volt", "readable"), [(1.055, True), (1.065, False)])
+def test_a_measurement_range_goes_6_percent_beyond_its_name(peer, volt, readable):
+    peer.say(":SENS:CURR:PROT 0.01", ":SENS:CURR:RANG:AUTO OFF", ":SENS:CURR:RANG 1E-3")
+    peer.say(f":VOLT {volt}", ":OUTP ON", ":FORM:ELEM:SENS CURR,STAT")
+
+    (amp, status) = peer.numbers(":MEAS?")
+
+    assert (amp < 9e37) is readable
+    assert bool(int(status) & (1 << 13)) is not readable

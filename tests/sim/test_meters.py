@@ -244,6 +244,27 @@ def test_a_reset_switches_the_bias_off_and_keeps_the_corrections():
     assert talk("BIAS:STAT?;:BIAS:VOLT?;:CORR:OPEN:STAT?") == "0;+0.00000E+00;1"
 
 
+def test_the_range_of_ten_amperes_is_chosen_by_its_terminals_or_by_configure_only():
+    talk = multimeter()
+
+    talk("CURR:RANG 10")
+    assert talk("SYST:ERR?").startswith("-222")
+    for chosen in ("CONF:CURR:DC 10", "CONF:CURR:DC;:CURR:TERM 10"):
+        talk(chosen)
+        assert (talk("CURR:TERM?"), talk("SYST:ERR?")) == ("10", '+0,"No error"')
+    talk("CONF:CURR:DC 1")
+    assert talk("CURR:TERM?") == "3"
+
+
+def test_a_sample_that_outlasts_the_sample_timer_is_a_timing_violation():
+    talk = multimeter()
+    talk("CONF:VOLT:DC 10;:VOLT:NPLC 1;:SAMP:SOUR TIM;COUN 3;TIM 0.001;:INIT")
+    assert int(talk("STAT:QUES?")) & 4
+
+    talk("SAMP:TIM 0.1;:INIT")
+    assert not int(talk("STAT:QUES?")) & 4
+
+
 @pytest.mark.parametrize("time_scale", [0.0, 1.0])
 def test_an_abort_is_obeyed_while_a_slow_circuit_is_still_worked_out(time_scale):
     with slowly_solved(time_scale) as meter:

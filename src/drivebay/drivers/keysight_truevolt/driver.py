@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import msgspec
@@ -47,8 +47,9 @@ _TEST_CURRENT_A = ((1e3, 1e-3), (1e4, 1e-4), (1e5, 1e-5), (1e6, 5e-6), (1e9, 5e-
 # Open leads: the data sheet gives no voltage; a full range of the highest test needs 6 V, so more
 # than this is not expected. Assumed.
 _OPEN_LEADS_V = 12.0
-# Questionable data register: readings were overwritten before they were read ("STATus subsystem").
-_LOST = 16384
+# Questionable data register: readings were overwritten before they were read; a sample took longer
+# than the sample timer, so that its time is not sure ("STATus subsystem").
+_LOST, _MISTIMED = 16384, 4
 _LONGEST_PAUSE_S = 0.1
 
 
@@ -112,7 +113,7 @@ class KeysightTruevolt(ScpiDriver):
         """Read a DC voltage by the meter's own trigger, without a gap."""
         meter = _meter_of(p, "VOLT:DC", "VOLT", p.range_v)
         high = f":VOLT:IMP:AUTO {_word(p.high_impedance)}"
-        self._set_up(meter, high)
+        meter = self._set_up(meter, high)
         for values, seconds in self._read(meter, p.segments(self._piece(), 0.25)):
             yield {
                 "voltage_v": _finite(values),
@@ -130,7 +131,7 @@ class KeysightTruevolt(ScpiDriver):
         )
         # A shunt that is left connected is a short circuit across the next device.
         with self.output(on=":CONF:CURR:DC", off=":CONF:VOLT:DC"):
-            self._set_up(meter, *terminals)
+            meter = self._set_up(meter, *terminals)
             for values, seconds in self._read(meter, p.segments(self._piece(), 0.25)):
                 yield {
                     "current_a": _finite(values),
@@ -149,7 +150,7 @@ class KeysightTruevolt(ScpiDriver):
         if self._identified() not in _DIGITIZERS:
             more = []
         with self.output(on=f":CONF:{name}", off=":CONF:VOLT:DC"):
-            self._set_up(meter, *more)
+            meter = self._set_up(meter, *more)
             for values, seconds in self._read(meter, p.segments(self._piece(), 0.25)):
                 yield {
                     "resistance_ohm": values,
@@ -201,8 +202,12 @@ class KeysightTruevolt(ScpiDriver):
 
     # -- what they are made of --------------------------------------------------------------------
 
-    def _set_up(self, meter: Meter, *more: str) -> None:
-        """Set everything the readings depend on; nothing is taken over from before."""
+    def _set_up(self, meter: Meter, *more: str) -> Meter:
+        """Set everything the readings depend on; nothing is taken over from before.
+
+        Returns:
+            The measurement as it will be: as quick as it goes where no reading fits its interval.
+        """
         steps = _QUICK_NPLC if self._identified() in _DIGITIZERS else _PLAIN_NPLC
         nplc = next((each for each in steps if meter.nplc <= each * 1.000001), steps[-1])
         head = f":{meter.head}"
@@ -211,25 +216,36 @@ class KeysightTruevolt(ScpiDriver):
         commands = [
             # CONFigure is idle, one immediate trigger, one sample, and defaults of the function.
             *(":ABOR", "*CLS", f":CONF:{meter.name}", *more),
-            *(f"{head}:{ranged}", f"{head}:NPLC {nplc!r}", f":TRIG:{delay}"),
+            *(f"{head}:NPLC {nplc!r}", f":TRIG:{delay}"),
         ]
+        # The terminals for 10 A have one range, which this command does not know.
+        if meter.name != "CURR:DC" or _terminal(meter.range) == 3:
+            commands.append(f"{head}:{ranged}")
         if meter.auto_zero is not None:
             commands.append(f"{head}:ZERO:AUTO {_word(meter.auto_zero)}")
-        if self._by_timer(meter):
-            commands += [":SAMP:SOUR TIM", f":SAMP:TIM {meter.interval_s!r}"]
-        # The register tells of lost readings later: what it latched before is not of this run.
         self.write(*commands)
+        if self._by_timer(meter):
+            if meter.interval_s >= self._least_interval_s() * 0.999999:
+                self.write(":SAMP:SOUR TIM", f":SAMP:TIM {meter.interval_s!r}")
+            else:
+                meter = replace(meter, interval_s=0.0)
+        # The register tells of lost readings later: what it latched before is not of this run.
         self.query(":STAT:QUES?")
         self.check_errors()
+        return meter
 
     def _by_timer(self, meter: Meter) -> bool:
         """Whether the meter's sample timer keeps the interval."""
         has_timer = self._identified() in _DIGITIZERS
         return has_timer and _SHORTEST_TIMER_S <= meter.interval_s <= _LONGEST_TIMER_S
 
+    def _least_interval_s(self) -> float:
+        """The shortest that the sample timer keeps with what is set now."""
+        return float(self.query(":SAMP:TIM? MIN"))
+
     def _check_timer(self, interval_s: float) -> None:
         """Refuse an interval that the integration does not fit into."""
-        least_s = float(self.query(":SAMP:TIM? MIN"))
+        least_s = self._least_interval_s()
         if interval_s < least_s * 0.999999:
             text = f"{interval_s:g} s is below {least_s:g} s, the least with this integration time"
             raise _refused("voltage_burst", "interval_s", text)
@@ -300,8 +316,15 @@ class KeysightTruevolt(ScpiDriver):
         self.check_errors()
 
     def _check_memory(self) -> None:
-        """See that no reading was lost."""
-        if int(float(self.query(":STAT:QUES?"))) & _LOST:
+        """See that no reading was lost, and none at another time than it is said to be of."""
+        bits = int(float(self.query(":STAT:QUES?")))
+        if bits & _MISTIMED:
+            raise InstrumentError(
+                f"{self.resource_name} took longer for a reading than the interval; use a longer"
+                " interval, a shorter integration time or a fixed range",
+                resource=self.resource_name,
+            )
+        if bits & _LOST:
             raise InstrumentError(
                 f"{self.resource_name} overwrote readings before they were read out; use a longer"
                 " integration time or interval",

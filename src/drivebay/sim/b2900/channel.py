@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from drivebay.sim.b2900.models import Model, allowed, full_scale
+from drivebay.sim.b2900.models import Model, allowed, full_scale, readable
 from drivebay.sim.circuit import Point, Port
 from drivebay.sim.eventlog import EventLog
 from drivebay.sim.readout import Converter
@@ -236,8 +236,9 @@ class Channel:
         elif s.sense[key].auto_range:
             nominal = model.range_for(key, value)
         else:
-            nominal = s.sense[key].range
-            if abs(value) > full_scale(nominal) * 1.001:
+            # None above the one that covers the limit is used (User's Guide, Edition 2, 6-4).
+            nominal = min(s.sense[key].range, model.range_for(key, s.sense[key].limit))
+            if abs(value) > readable(nominal):
                 return math.copysign(INFINITY, value), True
         return self.converter.reading(value, nominal, s.nplc), False
 

@@ -1,9 +1,10 @@
 """What the members of the B2900 series can do, as data.
 
 From the *Agilent B2900 Series SCPI Command Reference*, B2910-90030 Edition 2, "Source Output
-Ranges" (2-24) and "Measurement Ranges" (2-27), and the series' data sheet. Never contains
-behaviour. Left out: pulses (to 10.5 A), and what the two channels of one instrument may give
-together. The B versions have the ranges and the commands of the A versions.
+Ranges" (2-24) and "Measurement Ranges" (2-27), the *B2900 User's Guide*, Edition 5 (2-14), and the
+series' data sheet ("Over range", 16). Never contains behaviour. Left out: pulses (to 10.5 A), and
+what the two channels of one instrument may give together (2-14). The B versions have the ranges and
+the commands of the A versions.
 """
 
 from __future__ import annotations
@@ -41,8 +42,13 @@ class Model:
 
 
 def full_scale(nominal: float) -> float:
-    """How far a range goes: 5 % beyond its name, 1 % in the two highest of current."""
+    """How far a source range goes: 5 % beyond its name, 1 % in the two highest of current."""
     return nominal * (1.01 if nominal in {1.5, 3.0} else 1.05)
+
+
+def readable(nominal: float) -> float:
+    """How far a measurement range goes: 6 % beyond its name, 2 % in the two highest of current."""
+    return nominal * (1.02 if nominal in {1.5, 3.0} else 1.06)
 
 
 def largest(key: str) -> float:

@@ -11,6 +11,7 @@ trigger are answered with seven digits, the real one has nine.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from drivebay.sim.declaring import action, choose, limit_named, none, number, only, query, toggle
@@ -136,25 +137,28 @@ def set_function(meter: Any, arguments: list[str]) -> None:
     raise ScpiError(-224)
 
 
-def range_of(meter: Any, function: str, text: str) -> float:
-    """The range that holds a value.
+def range_of(meter: Any, function: str, text: str, top: float = math.inf) -> float:
+    """The range that holds a value, of those up to one.
 
     Raises:
         ScpiError: -222, none does.
     """
-    ranges = meter.model.ranges(function)
+    ranges = [full for full in meter.model.ranges(function) if full <= top]
     value = abs(bounded(text, -ranges[-1], ranges[-1], ranges[-1], _UNITS[function]))
     value = ranges[0] if text.upper() in {"MIN", "MINIMUM"} else value
     return float(next(full for full in ranges if value <= full * 1.000001))
 
 
 def _set_range(function: str) -> Any:
+    # That of 10 A is chosen by its terminals or by CONFigure, never here ("CURRent:RANGe").
+    top = 3.0 if function == "CURR" else math.inf
+
     def write(meter: Any, arguments: list[str]) -> None:
         sensing = meter.settings.sensing[function]
-        sensing.range = range_of(meter, function, only(arguments))
+        sensing.range = range_of(meter, function, only(arguments), top)
         sensing.auto_range = False
-        if function == "CURR":
-            meter.settings.terminals = "10" if sensing.range == 10.0 else "3"
+        if function == "CURR" and meter.settings.terminals == "10":
+            sensing.range = 10.0
 
     return write
 
@@ -283,6 +287,8 @@ def configure(function: str) -> Any:
         if ranged:
             sensing = meter.settings.sensing[function]
             sensing.range, sensing.auto_range = full, False
+            if function == "CURR":
+                meter.settings.terminals = "10" if full == 10.0 else "3"
         if len(arguments) == 2 and arguments[1].upper() not in {"DEF", "DEFAULT"}:
             _set_resolution(function)(meter, arguments[1:])
 

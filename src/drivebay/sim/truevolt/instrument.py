@@ -48,6 +48,8 @@ MEASURING, WAITING, THRESHOLD = 16, 32, 512
 # Questionable register: overloads by function, and readings lost.
 OVERLOADED = {"VOLT": 1, "CURR": 2, "RES": 512, "FRES": 512}
 MEMORY_OVERFLOW = 16384
+# Questionable register: the sample timer was shorter than a sample ("STATus subsystem").
+TIMING_VIOLATION = 4
 # Between two conversions the meter thinks: the quickest model takes 50,000 readings a second.
 _OVERHEAD_S = 10e-6
 _FIRMWARE = "A.03.03-02.40-03.03-00.52-04-01"
@@ -251,6 +253,7 @@ class Truevolt(MeasuringInstrument):
         least_s = conversions * moment.window_s + _OVERHEAD_S
         if s.sample_source == "TIM":
             return max(s.sample_timer_s, least_s)
+        # Without the timer the delay is inserted before each sample ("SAMPle:SOURce").
         return least_s + (0.0 if s.auto_delay else s.trigger_delay_s)
 
     def _moment(self) -> _Moment:
@@ -281,6 +284,8 @@ class Truevolt(MeasuringInstrument):
         self.memory.clear()
         total = s.samples * s.trigger_count
         waits_for = "" if s.trigger_source == "IMM" else "trigger"
+        if s.sample_source == "TIM" and total > 1 and self.cycle_s > s.sample_timer_s * 1.000001:
+            self.status.questionable.pulse(TIMING_VIOLATION)
         self.status.operation.set_condition(WAITING if waits_for else MEASURING)
         self.begin(total, self.cycle_s, waits_for=waits_for, per_pass=s.samples)
 
