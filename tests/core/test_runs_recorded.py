@@ -54,7 +54,7 @@ def server() -> Iterator[Keithley2400Server]:
 
 @pytest.fixture
 def make_bay(write_plugin: Any, tmp_path: Path) -> Any:
-    def make(body: str, **options: Any) -> Bay:
+    def make(body: str, schema: Any = None, **options: Any) -> Bay:
         write_plugin(
             tmp_path / "plugins",
             "pointwise",
@@ -62,6 +62,7 @@ def make_bay(write_plugin: Any, tmp_path: Path) -> Any:
             supported_methods=["iv_sweep"],
             supported_models=["2400"],
             safe_state={"writes": [":OUTP OFF"], "verify": {"query": ":OUTP?", "equals": "0"}},
+            config_schema=schema,
             dialect=yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["dialect"],
         )
         return Bay(plugin_dirs=[tmp_path / "plugins"], **options)
@@ -238,6 +239,56 @@ def test_a_run_says_on_which_machine_it_was_taken(server: Keithley2400Server):
     assert {"host", "kernel", "python", "drivebay", "versions"} <= set(machine)
     assert "numpy" in machine["versions"]
     assert {"wall", "monotonic_ns", "offset_ns", "zone"} <= set(run.provenance["clock"])
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+SECRETS = {"login": "open sesame", "api_token": "t0k3n-17", "nested": {"password": 271828}, "n": 5}
+LOGGING_IN = """
+                if not number:
+                    self.write("*ESE 0", f":DISP:TEXT '{self.config['login']}'",
+                               f":DISP:TEXT '{self.config['nested']['password']}'")
+                    print("logged in with", self.config["api_token"], "once")
+"""
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_a_secret_option_is_nowhere_in_a_run_which_is_replayed_all_the_same(
+    make_bay: Any, server: Keithley2400Server, isolation: str
+):
+    schema = {"properties": {"login": {"type": "string", "writeOnly": True}}}
+    with (
+        make_bay(LOGGING_IN.strip(), schema=schema) as bay,
+        bay.open(server.resource, config=dict(SECRETS), isolation=isolation) as smu,
+    ):
+        run = smu.measure("iv_sweep", **(SWEEP | {"points": 3}))
+
+    heard = " ".join(each["text"] for each in server.log.named("message")).encode()
+    kept = b"".join(m.data for m in run.transcript) + repr((run.to_dict(), run.events)).encode()
+    for secret in (b"open sesame", b"t0k3n-17", b"271828"):
+        assert secret not in kept
+        assert secret not in run.path.read_bytes()
+    assert b"open sesame" in heard  # the control: the instrument got it
+    hidden = "********"
+    assert run.provenance["config"]["nested"] == {"password": hidden}
+    assert run.provenance["config"]["n"] == 5
+    assert sorted(run.provenance["config_withheld"]) == ["/api_token", "/login", "/nested/password"]
+    assert f":DISP:TEXT '{hidden}'\n".encode() in [m.data for m in run.transcript]
+    if isolation == "process":
+        assert "logged in with ******** once" in [
+            line for _, kind, line in run.events if kind == "printed"
+        ]
+    replayed = run.replay(trust=True)
+    assert replayed.identical, (replayed.traffic, replayed.error)
+
+
+def test_options_that_are_no_secret_are_kept_as_they_are(make_bay: Any, server: Any):
+    options = {"timeout_s": 3.0, "keyboard": "locked", "door": "1", "empty_password": ""}
+    with make_bay("pass") as bay, bay.open(server.resource, config=options) as smu:
+        run = smu.measure("iv_sweep", **(SWEEP | {"points": 2}))
+
+    assert run.provenance["config"] == options
+    assert run.provenance["config_withheld"] == []
 
 
 # -- events ----------------------------------------------------------------------------------------

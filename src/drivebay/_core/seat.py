@@ -49,7 +49,7 @@ class Seat(ABC):
         methods: what it can measure, by name.
         pid: the process it runs in, None for this one.
         exit: how its process ended, None while it runs.
-        config: the driver's options, where it runs in a process of its own.
+        config: the driver's options.
         talk: what was said to and by the instrument when it connected.
         tell: is told kind and data of what the driver prints and logs, while somebody listens.
     """

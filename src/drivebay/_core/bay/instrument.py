@@ -22,6 +22,7 @@ from drivebay._core.keeper import SafeStateReport
 from drivebay._core.links import Link
 from drivebay._core.loader import Generation
 from drivebay._core.manager import PluginInfo, PluginManager
+from drivebay._core.manifest import secrets_of
 from drivebay._core.measurement import Measurement
 from drivebay._core.runs import Run, RunDraft, RunStore
 from drivebay._core.runs.environment import clocks, machine
@@ -256,6 +257,7 @@ class Instrument:
     def _provenance(self) -> dict[str, Any]:
         info = self.plugin
         needed = tuple(_name_of(text) for text in info.metadata.dependencies)
+        options = secrets_of(self._session.metadata, self._session.seat.config)
         return {
             "drivebay": __version__,
             "python": platform.python_version(),
@@ -269,7 +271,8 @@ class Instrument:
             "plugin_source": info.source,
             "degraded": info.degraded,
             "reloads": self.reloads,
-            "config": self._session.seat.config,
+            "config": options.config,
+            "config_withheld": list(options.withheld),
             "isolation": "process" if self.host_pid is not None else "inline",
             "machine": machine(needed),
             "clock": clocks(),

@@ -74,4 +74,6 @@ class Seats:
             driver.ranges = ranges
         else:
             lend(self._kept)
-        return InlineSeat(driver, generation, resource)
+        seat = InlineSeat(driver, generation, resource)
+        seat.config = self._config
+        return seat

@@ -11,10 +11,11 @@ import importlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from drivebay._core.errors import DrivebayError, PluginStateError
+from drivebay._core.manifest import Secrets, secrets_of
 from drivebay._core.measurement import Measurement
 from drivebay._core.runs import Recorder, Run, RunDraft
 from drivebay._core.session import Session, nobody
@@ -54,6 +55,7 @@ class Stream:
         self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._iterator: Iterator[Chunk] | None = None
+        self._secrets = Secrets({})
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -98,15 +100,19 @@ class Stream:
         try:
             # On disk first: a point that was shown is a point that is kept.
             draft = self._draft(self._measurement)
+            self._secrets = secrets_of(session.metadata, session.seat.config)
+            tap = _Tap(session, draft.shape.started_ns, self._secrets)
             recorder = Recorder(
                 draft,
                 kept=self._chunks.put,
                 failed=self._not_kept,
-                traffic=_Tap(session, draft.shape.started_ns).taken,
-                connected=session.seat.talk,
+                traffic=tap.taken,
+                connected=tap.connected(),
             )
             self._recorder = recorder
-            session.listener = recorder.note
+            session.listener = lambda kind, data: recorder.note(
+                kind, self._secrets.masked_data(data)
+            )
             self._thread = threading.Thread(
                 target=self._record, args=(recorder,), name=f"drivebay-{self._measurement.method}"
             )
@@ -149,7 +155,8 @@ class Stream:
                 if state == "done":
                     self._went_well()
                 measurement.session.listener = nobody
-                recorder.finish(state, measurement.reason, measurement.values)
+                reason = self._secrets.masked_data(measurement.reason)
+                recorder.finish(state, reason, measurement.values)
         except BaseException as exc:  # noqa: BLE001 - task root
             if isinstance(exc, DrivebayError):
                 exc.run_id = recorder.run_id
@@ -175,20 +182,33 @@ class Stream:
 class _Tap:
     """What goes to and from an instrument while one measurement runs.
 
+    Secret options of its driver are masked in what is sent (``manifest.secrets``).
+
     It begins where the last record ended, which costs no question to the keeper at the start; what
     passed between the two, by hand, came before the run began and is no part of it.
     """
 
-    def __init__(self, session: Session, began_ns: int) -> None:
+    def __init__(self, session: Session, began_ns: int, secrets: Secrets) -> None:
         self._session = session
         self._began_ns = began_ns
         self._hears = False  # something of this run was heard
+        self._secrets = secrets
 
-    def taken(self) -> tuple[list[tuple[int, str, bytes]], int]:
+    def connected(self) -> Sequence[tuple[int, str, bytes]]:
+        """What was said when the driver connected."""
+        return self._masked(self._session.seat.talk)
+
+    def taken(self) -> tuple[Sequence[tuple[int, str, bytes]], int]:
         """What came since the last call, and how many messages of this run may be missing."""
         session = self._session
         heard, missed, session.unrecorded = session.link.traffic(session.unrecorded)
         if missed and not self._hears and heard and heard[0][0] < self._began_ns:
             missed = 0  # they were earlier still
         self._hears = self._hears or bool(heard and heard[-1][0] >= self._began_ns)
-        return heard, missed
+        return self._masked(heard), missed
+
+    def _masked(self, heard: Sequence[tuple[int, str, bytes]]) -> Sequence[tuple[int, str, bytes]]:
+        if not self._secrets.in_traffic:
+            return heard
+        masked = self._secrets.masked
+        return [(at, way, masked(data) if way == "w" else data) for at, way, data in heard]

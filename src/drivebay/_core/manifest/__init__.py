@@ -18,6 +18,7 @@ from drivebay._core.manifest.metadata import (
     read_manifest,
 )
 from drivebay._core.manifest.schema import manifest_schema
+from drivebay._core.manifest.secrets import Secrets, secrets_of
 from drivebay._core.manifest.shapes import QUANTITIES
 from drivebay._core.manifest.text import MAX_BYTES, read_bytes
 
@@ -28,6 +29,7 @@ __all__ = [
     "QUANTITIES",
     "Field",
     "PluginMetadata",
+    "Secrets",
     "canonical_name",
     "check_config",
     "check_parameters",
@@ -38,5 +40,6 @@ __all__ = [
     "peek",
     "read_bytes",
     "read_manifest",
+    "secrets_of",
     "split_driver_class",
 ]

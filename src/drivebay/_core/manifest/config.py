@@ -135,7 +135,7 @@ def _compile(key: bytes) -> tuple[_Compiled | None, tuple[str, ...]]:
         problems.append(Problem("M024", message, ("config_schema",)))
     errors = [item for item in problems if item.severity == "error"]
     if errors:
-        said = (f"{_pointer(item.where)}: {item.code} {item.message}" for item in errors)
+        said = (f"{pointer_of(item.where)}: {item.code} {item.message}" for item in errors)
         return None, tuple(said)
     return _Compiled(schema), ()
 
@@ -146,10 +146,10 @@ def _json_copy(value: Any, where: Pointer, problems: list[str]) -> Any:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            problems.append(f"{_pointer(where)}: must be a finite number, found {value}")
+            problems.append(f"{pointer_of(where)}: must be a finite number, found {value}")
         return value
     if len(where) > MAX_CONFIG_DEPTH:
-        problems.append(f"{_pointer(where)}: nested deeper than {MAX_CONFIG_DEPTH} levels")
+        problems.append(f"{pointer_of(where)}: nested deeper than {MAX_CONFIG_DEPTH} levels")
         return None
     if isinstance(value, Mapping):
         result = {}
@@ -157,11 +157,11 @@ def _json_copy(value: Any, where: Pointer, problems: list[str]) -> Any:
             if isinstance(key, str):
                 result[key] = _json_copy(item, (*where, key), problems)
             else:
-                problems.append(f"{_pointer(where)}: key {str(key)[:60]!r} must be text")
+                problems.append(f"{pointer_of(where)}: key {str(key)[:60]!r} must be text")
         return result
     if isinstance(value, list | tuple):
         return [_json_copy(item, (*where, index), problems) for index, item in enumerate(value)]
-    problems.append(f"{_pointer(where)}: must be JSON data, found {kind_of(value)}")
+    problems.append(f"{pointer_of(where)}: must be JSON data, found {kind_of(value)}")
     return None
 
 
@@ -169,7 +169,7 @@ def _fill(value: Any, schema: Any, root: dict[str, Any], depth: int) -> None:
     """Fill the defaults of a schema into an object or into the objects of a list."""
     if not isinstance(schema, dict) or depth > 2 * MAX_CONFIG_DEPTH:
         return
-    for part in _parts(schema, root):
+    for part in parts_of(schema, root):
         _fill(value, part, root, depth + 1)
     if isinstance(value, dict):
         for key, rule in (schema.get("properties") or {}).items():
@@ -184,7 +184,7 @@ def _fill(value: Any, schema: Any, root: dict[str, Any], depth: int) -> None:
             _fill(item, schema.get("items"), root, depth + 1)
 
 
-def _parts(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[Any]:
+def parts_of(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[Any]:
     """The schemas that hold together with this one: what it refers to and its ``allOf``."""
     target = schema.get("$ref")
     if isinstance(target, str):
@@ -201,7 +201,7 @@ def _default(rule: Any, root: dict[str, Any], depth: int) -> tuple[bool, Any]:
     built: dict[str, Any] = {}
     _fill(built, rule, root, depth)
     wanted = set(rule.get("required", ()))
-    for part in _parts(rule, root):
+    for part in parts_of(rule, root):
         found, default = _default(part, root, depth + 1)
         if found and not isinstance(default, dict):
             return True, default
@@ -222,16 +222,16 @@ def _one_error(compiled: _Compiled, error: jsonschema_rs.ValidationError) -> lis
     if error.kind.name == "additionalProperties":
         known = _properties_beside(compiled.schema, error.schema_path)
         return [
-            f"{_pointer((*where, key))}: unknown key {key[:60]!r}"
+            f"{pointer_of((*where, key))}: unknown key {key[:60]!r}"
             + (nearest(key[:64], known) or f" (known: {', '.join(known) or 'none'})")
             for key in facts["unexpected"]
         ]
     if error.kind.name == "required":
-        return [f"{_pointer((*where, facts['property']))}: is missing"]
+        return [f"{pointer_of((*where, facts['property']))}: is missing"]
     message = error.message
     if len(message) > MAX_MESSAGE:
         message = message[:MAX_MESSAGE] + "..."
-    return [f"{_pointer(where)}: {message}"]
+    return [f"{pointer_of(where)}: {message}"]
 
 
 def _properties_beside(schema: Any, path: list[str | int]) -> tuple[str, ...]:
@@ -248,7 +248,7 @@ def _properties_beside(schema: Any, path: list[str | int]) -> tuple[str, ...]:
     return tuple(at.get("properties") or ()) if isinstance(at, dict) else ()
 
 
-def _pointer(where: Pointer) -> str:
+def pointer_of(where: Pointer) -> str:
     """An RFC 6901 JSON pointer; the whole document is ``/`` here, so that it can be seen."""
     steps = (str(step).replace("~", "~0").replace("/", "~1") for step in where)
     return "/" + "/".join(steps)

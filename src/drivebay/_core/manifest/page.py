@@ -184,7 +184,9 @@ A `config_schema` and the `parameters` of a method are JSON Schema 2020-12 with 
 {keywords}. Any other is ignored with a warning, and one that begins with `x-` without. `$ref` takes
 `#/$defs/NAME`, and references form no circle. There are at most {MAX_PATTERNS} patterns of at most
 {MAX_PATTERN} characters; they run on an engine that never backtracks, so look-around and
-back-references are refused. `format` is a note to the reader and is not checked. Without a
+back-references are refused. `format` is a note to the reader and is not checked. An option with
+`writeOnly: true` or `format: password`, or whose name ends with a word like `password`, `token` or
+`key`, is a secret: no run keeps its value, see [the run file](run-file.md). Without a
 `$schema`, or with that of draft-07 or 2019-09, the schema is applied as 2020-12 all the same.
 
 A column's `kind` is one of {kinds}. A `safe_state` has a `deadline_s` above 0 and at most

@@ -60,6 +60,7 @@ def _facts(run: Run) -> dict[str, Any]:
     found |= _flat("instrument", run.identity if isinstance(run.identity, Mapping) else {})
     found |= {"resource": run.resource or None, "alias": run.bench.get("alias") or None}
     found |= _flat("plugin", run.plugin)
+    found |= _flat("options", run.provenance.get("config") or {})
     found |= _flat("limits", run.limits or {})
     found |= _flat("values", run.values)
     found["user"] = run.provenance.get("user")
@@ -175,6 +176,8 @@ def _cell(name: str, value: Any, method: str) -> str:
         text = span(key, value)
     elif section in {"parameters", "values"}:
         text = quantity(key, value, method)
+    elif section == "options":
+        text = quantity(key, value)
     else:
         text = f"{value:,}" if name == "rows" else str(value)
     return clean(text if len(text) <= 40 else f"{text[:37]}...")

@@ -128,6 +128,9 @@ def _origin_facts(run: Run) -> Iterator[tuple[str, str]]:
 def _parameter_facts(run: Run) -> Iterator[tuple[str, str]]:
     for key, value in run.parameters.items():
         yield f"  {key}", quantity(key, value, run.method)
+    options = run.provenance.get("config")
+    for key, value in (options if isinstance(options, Mapping) else {}).items():
+        yield f"option {key}", quantity(key, value)
 
 
 def _event_facts(run: Run) -> Iterator[tuple[str, str]]:
