@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,21 @@ def test_code_that_fails_exits_with_1_and_says_where(drivebay, run, edited):
     assert done.code == failures.FAILED
     assert "failed" in done.out
     assert "name 'np' is not defined (driver.py:" in done.out
+
+
+def test_code_beyond_the_limits_of_the_run_is_told_with_value_limit_and_line(drivebay, run, edited):
+    driver = edited / "driver.py"
+    source = driver.read_text()
+    driver.write_text(source.replace('"*CLS"', '"*CLS", ":SOUR:VOLT 300"', 1))
+    assert driver.read_text() != source
+
+    done = drivebay("runs", "replay", "last", "--with", str(edited))
+
+    assert done.code == failures.FAILED
+    assert re.search(r"limits +1 command refused, not in the run", done.out)
+    assert re.search(r"300.*-210", done.out)
+    assert "at driver.py:" in done.out
+    assert "limits" not in drivebay("runs", "replay", "last").out  # the control
 
 
 def test_code_nobody_has_is_not_run_without_a_yes(drivebay, bench, edited, user_plugins):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from drivebay import (
     AbortedError,
     Bay,
     ForeignCodeError,
+    LimitError,
     Run,
     RunError,
     RunStore,
@@ -163,6 +165,102 @@ def test_an_edit_is_seen_without_the_instrument(
         b":SOUR:VOLT 0.7\n",
     )
     assert found.traffic.where == ("driver.py:7 in volts",)
+
+
+DIALECT = """\
+dialect:
+  levels: {":SOURce:VOLTage[:LEVel]": {quantity: voltage_v}}
+  harmless: ["*IDN"]
+"""
+BENCH = """\
+instruments:
+  smu1: {{resource: "{resource}", plugin: my_smu, limits: {{voltage_v: [-0.6, 0.6]}}}}
+"""
+
+
+@pytest.fixture
+def limited(server: Keithley2400Server, user_driver: Path, home: Path) -> Path:
+    """The driver's file, its instrument on a bench that allows 0.6 V."""
+    (user_driver / "plugin.yaml").write_text(MANIFEST + DIALECT)
+    (home / "bench.yaml").write_text(BENCH.format(resource=server.resource))
+    return user_driver / "driver.py"
+
+
+def test_code_that_exceeds_the_limits_of_the_run_is_told_and_refused(limited: Path) -> None:
+    with Bay() as bay, bay.open("smu1") as smu:
+        run = smu.measure("volts")
+    limited.write_text(DRIVER.replace("VOLT 0.5", "VOLT 0.7"))
+
+    found = run.replay("my_smu")
+
+    (refusal,) = found.refusals
+    assert (refusal.code, refusal.quantity, refusal.value) == ("L001", "voltage_v", 0.7)
+    assert refusal.limit == (-0.6, 0.6)
+    assert refusal.where == ("driver.py:7 in volts",)
+    assert "bench.yaml" in str(refusal)
+    assert isinstance(found.error, LimitError)
+    assert (found.verdict, found.same_refusals) == ("failed", False)
+    assert b":SOUR:VOLT 0.7\n" not in [each.data for each in found.replayed]
+    assert found.to_dict()["refusals"][0]["value"] == 0.7
+
+
+def test_code_within_the_limits_of_the_run_is_played(limited: Path) -> None:
+    with Bay() as bay, bay.open("smu1") as smu:
+        run = smu.measure("volts")
+    limited.write_text(DRIVER.replace("VOLT 0.5", "VOLT 0.6"))
+
+    found = run.replay("my_smu")
+
+    assert (found.refusals, found.error, found.verdict) == ((), None, "differs")
+    assert run.replay(trust=True).identical
+
+
+CAREFUL = """\
+        try:
+            self.write(":SOUR:VOLT 5")
+        except ValueError:
+            self.write(":SOUR:VOLT 0.5")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [(CAREFUL, "done"), ('        self.write(":SOUR:VOLT 5")\n', "failed")],
+)
+def test_what_was_refused_in_the_run_is_refused_again_and_no_difference(
+    limited: Path, body: str, state: str
+) -> None:
+    limited.write_text(DRIVER.replace('        self.write(":SOUR:VOLT 0.5")\n', body))
+    with Bay() as bay, bay.open("smu1") as smu:
+        with suppress(LimitError):
+            smu.measure("volts")
+        run = bay.runs.open("last")
+
+    found = run.replay()
+
+    assert run.state == state
+    assert (len(found.refusals), found.same_refusals) == (1, True)
+    assert found.identical, (found.traffic, found.error)
+
+
+def test_the_refusal_that_ended_a_run_is_known_though_its_event_came_too_late(home: Path) -> None:
+    with RunStore(home / "runs").create(method="volts", plugin={"name": "mine"}) as writer:
+        writer.keep([], Beside(blocks("measure", [(1, "w", b"*CLS\n")]), []))
+        writer.finish("failed", "LimitError: r: 5 V is beyond -0.6 to 0.6 V")
+
+    assert recording_of(writer.run).refused == ["r: 5 V is beyond -0.6 to 0.6 V"]
+
+
+def test_code_that_refuses_itself_what_the_limits_refused_differs(limited: Path) -> None:
+    limited.write_text(DRIVER.replace('        self.write(":SOUR:VOLT 0.5")\n', CAREFUL))
+    with Bay() as bay, bay.open("smu1") as smu:
+        run = smu.measure("volts")
+    limited.write_text(DRIVER)
+
+    found = run.replay("my_smu")
+
+    assert (found.traffic, found.refusals) == (None, ())
+    assert (found.same_refusals, found.verdict) == (False, "differs")
 
 
 def test_a_damaged_transcript_is_said_and_not_replayed(run: Run) -> None:

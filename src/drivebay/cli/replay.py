@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drivebay.cli.failures import FAILED, OK
-from drivebay.cli.output import emit, heading, json_option
+from drivebay.cli.output import counted, emit, heading, json_option
 from drivebay.cli.traffic import Message, commands_of, differences, lines_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def replay(name: str, code: str | None, trust: bool, timeout_s: float, as_json: 
 
     The code stored in the run is run in a process of its own with the stored parameters, and what
     it sends and measures is compared byte for byte. Nothing is sent to any instrument and nothing
-    waits. --with shows what an edited driver would send and measure instead.
+    waits. --with shows what an edited driver would send and measure instead, and which of its
+    commands the limits of the run would have refused.
 
     A run file that somebody sent you holds his program: code that no plugin here has is run only
     with --trust, or when you say yes.
@@ -109,6 +110,7 @@ def _lines(run: Run, found: Replay) -> Iterator[str]:
     yield f"  code      {plugin['name']} {plugin['version']} ({plugin['sha256'][:12]}), {origin}"
     yield f"  {click.style(found.verdict, fg=_VERDICTS[found.verdict])}"
     yield from _error_lines(run, found)
+    yield from _limit_lines(run, found)
     yield from _traffic_lines(found)
     yield from _point_lines(run, found)
     for line in found.output[-_SHOWN:]:
@@ -123,6 +125,19 @@ def _error_lines(run: Run, found: Replay) -> Iterator[str]:
         yield from (f"    {line}" for line in str(found.error).splitlines())
     elif not found.same_end:
         yield f"  the code ended well, and the run is {run.state}: {run.reason}"
+
+
+def _limit_lines(run: Run, found: Replay) -> Iterator[str]:
+    """What the limits of the run do not let the code send."""
+    if not found.refusals:
+        if not found.same_refusals:
+            yield "  limits    refused commands in the run, and refuse none now"
+        return
+    as_then = "as in the run" if found.same_refusals else "not in the run"
+    yield f"  limits    {counted(len(found.refusals), 'command')} refused, {as_then}"
+    for each in found.refusals[:_SHOWN]:
+        yield f"            {each}"
+        yield from (f"              at {line}" for line in each.where[:_SHOWN])
 
 
 def _traffic_lines(found: Replay) -> Iterator[str]:

@@ -24,6 +24,7 @@ from drivebay._core.errors import (
 from drivebay._core.host import Code, Host, Limits
 from drivebay._core.replay.code import named_code, stored_code
 from drivebay._core.replay.desk import Desk
+from drivebay._core.replay.judging import Judge, judge_of
 from drivebay._core.replay.player import Difference, PlayedLink, ReplayClock, first_difference
 from drivebay._core.replay.points import ColumnDifference, compared, joined
 from drivebay._core.replay.recording import CONNECT, MEASURE, Message, Recording
@@ -81,6 +82,7 @@ class _Played:
     """What one pass gave."""
 
     link: PlayedLink
+    judge: Judge
     columns: Mapping[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     error: DrivebayError | None = None
@@ -103,13 +105,16 @@ class _Pass:
         self.limits = limits
         self.timeout_s = timeout_s
         self.clock = ReplayClock(recording.began_s, rate)
-        self.link = PlayedLink(recording.resource, recording.idn, self.clock, self._where)
+        self.judge = judge_of(recording, generation.metadata)
+        self.link = PlayedLink(
+            recording.resource, recording.idn, self.clock, self._where, self.judge
+        )
         self.late = False
         self._host: Host | None = None
 
     def play(self) -> _Played:
         """Run it; whatever the driver raised is in the result."""
-        played = _Played(self.link)
+        played = _Played(self.link, self.judge)
         chunks: list[Mapping[str, Any]] = []
         metadata = self.generation.metadata
         with Desk(self.link, self.clock) as desk:
@@ -152,7 +157,8 @@ class _Pass:
         model = self.recording.identity.get("model", "")
         ranges = ranges_for(self.generation.metadata, model)
         limits = self.recording.limits
-        return narrowed(ranges, limits, "the bench of the run") if limits else ranges
+        source = self.recording.source or "the bench of the run"
+        return narrowed(ranges, limits, source) if limits else ranges
 
     def _measure(self, host: Host, chunks: list[Mapping[str, Any]], values: dict[str, Any]) -> None:
         recording = self.recording
@@ -299,12 +305,22 @@ def _report(
         recorded=recording.messages,
         replayed=link.sent,
         columns=played.columns,
+        refusals=tuple(played.judge.refusals),
+        same_refusals=_same_refusals(recording, played),
         guesses=link.guesses,
         unanswered=link.unanswered,
         left=len(link.left) if link.difference is None else 0,
         rows=max((len(each) for each in played.columns.values()), default=0),
         output=played.output,
     )
+
+
+def _same_refusals(recording: Recording, played: _Played) -> bool:
+    """Whether the limits refused what they refused in the run; not asked where it was stopped."""
+    found = [each.text for each in played.judge.refusals]
+    if recording.state in {"done", "failed"}:
+        return found == list(recording.refused)
+    return found == list(recording.refused)[: len(found)]
 
 
 def _same_end(recording: Recording, played: _Played) -> bool:

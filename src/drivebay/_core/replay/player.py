@@ -17,6 +17,7 @@ from drivebay._core.errors import ResourceError
 from drivebay._core.links.answers import asks
 from drivebay._core.links.direct import DirectLink
 from drivebay._core.links.resource import parse_resource
+from drivebay._core.replay.judging import Judge
 from drivebay._core.replay.recording import CONNECT, MEASURE, Message, pairs
 
 _LOOK_S: Final = 1e-4
@@ -124,6 +125,7 @@ class PlayedLink(DirectLink):
         clock: the time of the recording.
         differs: told the first difference at the moment it is found, while the driver stands there;
             returns the driver's lines.
+        judge: holds the limits of the run against what was not recorded.
 
     Attributes:
         sent: what has passed, in order.
@@ -139,6 +141,7 @@ class PlayedLink(DirectLink):
         idn: str,
         clock: ReplayClock,
         differs: Callable[[], tuple[str, ...]] = tuple,
+        judge: Judge | None = None,
     ) -> None:
         super().__init__(
             resource, _interface(resource), timeout_s=5.0, clock=lambda: self._time.now_s
@@ -152,12 +155,14 @@ class PlayedLink(DirectLink):
         self.stopped = False
         self._time = clock
         self._differs = differs
+        self._judge = judge or Judge()
         self._idn = idn
         self._phase = CONNECT
         self._strict = False
         self._began_ns = 0
         self._stop_ns: int | None = None
         self._script: Sequence[Message] = ()
+        self._said: set[bytes] = set()
         self._at = 0
         self._due: deque[int] = deque()
         self._guessed: deque[bytes] = deque()
@@ -186,6 +191,7 @@ class PlayedLink(DirectLink):
         self._guessed.clear()
         self._room = 3 * len(messages) + _MOST_EXTRA
         self._pairs = pairs(messages)
+        self._said = {each.data for each in messages if each.direction == "w"}
         self._known: dict[bytes, list[int]] = defaultdict(list)
         for at, message in enumerate(messages):
             if message.direction == "w" and at in self._pairs:
@@ -218,7 +224,11 @@ class PlayedLink(DirectLink):
             self._lose("is not played any further: the driver says far more than was recorded")
         if self._strict:
             self._send_strictly(message)
+        elif self._phase == CONNECT and message in self._said:
+            self._judge.believe(message)
+            self._answer_by_question(message)
         else:
+            self._judge.admit(message, self._differs)
             self._answer_by_question(message)
         return len(message)
 
@@ -229,7 +239,9 @@ class PlayedLink(DirectLink):
             self._time.reach(here.time_ns)
             self._due += self._pairs.get(self._at, ())
             self._at += 1
+            self._judge.believe(message)
             return
+        self._judge.admit(message, self._differs)
         kind = "more" if here is None else "order" if here.direction == "r" else "bytes"
         self._differ(kind, message)
         self._answer_by_question(message)

@@ -53,7 +53,11 @@ class Recording:
         resource: address of the instrument.
         identity: what the driver said the instrument is.
         idn: its whole ``*IDN?`` answer.
-        limits: the bench's limits, quantity -> lowest and highest.
+        limits: those in force, quantity -> lowest and highest.
+        channels: further limits by channel.
+        strict: somebody set the limits; else they were the model's own ranges.
+        source: where the limits stood, for messages.
+        refused: what they did not let pass then, as it was told.
         config: options of the driver.
         columns: the points, by column.
         values: results that are no columns.
@@ -76,6 +80,10 @@ class Recording:
     identity: Mapping[str, str] = field(default_factory=dict)
     idn: str = ""
     limits: Mapping[str, tuple[float, float]] | None = None
+    channels: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    strict: bool = False
+    source: str = ""
+    refused: Sequence[str] = ()
     config: Mapping[str, Any] | None = None
     columns: Mapping[str, Array] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)

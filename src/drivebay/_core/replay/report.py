@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from drivebay._core.errors import DrivebayError
+from drivebay._core.replay.judging import Refusal
 from drivebay._core.replay.player import Difference
 from drivebay._core.replay.points import ColumnDifference
 from drivebay._core.replay.recording import Message
@@ -35,6 +36,9 @@ class Replay:
         recorded: the run's traffic.
         replayed: the replay's.
         columns: the replay's points.
+        refusals: commands that the limits of the run refused; the driver got the error it would
+            have got, and they were not played.
+        same_refusals: these are those that were refused in the run.
         guesses: answers that were found by their question after the first difference: best effort.
         unanswered: questions that the recording holds no answer to.
         left: recorded messages that were not played; after an aborted or failed run these are the
@@ -54,6 +58,8 @@ class Replay:
     recorded: Sequence[Message] = field(default=(), repr=False)
     replayed: Sequence[Message] = field(default=(), repr=False)
     columns: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict, repr=False)
+    refusals: Sequence[Refusal] = ()
+    same_refusals: bool = True
     guesses: int = 0
     unanswered: Sequence[bytes] = ()
     left: int = 0
@@ -62,7 +68,7 @@ class Replay:
 
     @property
     def identical(self) -> bool:
-        """Whether traffic, points, other results and the end are those of the run."""
+        """Whether traffic, points, other results, refusals and the end are those of the run."""
         return self.verdict == "identical"
 
     @property
@@ -70,7 +76,8 @@ class Replay:
         """``identical``, ``differs``, or ``failed`` when the code ended otherwise than the run."""
         if not self.same_end:
             return "failed"
-        return "differs" if self.traffic or self.points or self.values else "identical"
+        same = self.same_refusals and not (self.traffic or self.points or self.values)
+        return "identical" if same else "differs"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data for JSON; bytes as Latin-1 text, which loses none."""
@@ -87,6 +94,8 @@ class Replay:
             "clock_columns": list(self.clock_columns),
             "messages": {"recorded": len(self.recorded), "replayed": len(self.replayed)},
             "rows": self.rows,
+            "refusals": [asdict(each) for each in self.refusals],
+            "same_refusals": self.same_refusals,
             "guesses": self.guesses,
             "unanswered": [each.decode("latin-1") for each in self.unanswered],
             "left": self.left,

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
-from drivebay._core.errors import ForeignCodeError, RunError, StoreError
+from drivebay._core.errors import ForeignCodeError, LimitError, RunError, StoreError
 from drivebay._core.replay.code import is_known
 from drivebay._core.replay.engine import DEADLINE_S, replay
 from drivebay._core.replay.recording import Message, Recording
@@ -57,6 +57,10 @@ def _recording_of(run: Run) -> Recording:
         resource=str(run.resource),
         identity={str(k): str(v) for k, v in dict(run.identity or {}).items()},
         idn=str(run.provenance.get("idn", "")),
+        channels=run.bench.get("channels") or {},
+        strict=bool(run.bench.get("strict")),
+        source=str(run.bench.get("source") or ""),
+        refused=_refused(run),
         limits={str(name): (float(low), float(high)) for name, (low, high) in limits.items()},
         config=run.provenance.get("config"),
         columns=run.columns,
@@ -69,6 +73,18 @@ def _recording_of(run: Run) -> Recording:
         alias=_installed_as(path) if run.provenance.get("plugin_source") == "entry_point" else "",
         others=sources,
     )
+
+
+def _refused(run: Run) -> list[str]:
+    """What the limits did not let pass, as its driver was told.
+
+    The refusal that ended a run is told to its record beside the end, and may come too late.
+    """
+    found = [str(data.get("text")) for _, kind, data in run.events if kind == "refused"]
+    kind, _, text = (run.reason or "").partition(": ")
+    if run.state == "failed" and kind == LimitError.__name__ and text not in found:
+        found.append(text)
+    return found
 
 
 def _installed_as(path: PurePath) -> str:
