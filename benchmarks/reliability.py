@@ -56,6 +56,10 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("keeper killed: kills", "kills, in all five phases", "10"),
         Row("keeper killed: output off", f"from the kill to output off, {MS}", "within 2 s"),
     ),
+    "Owner and keeper are killed at once": (
+        Row("both killed: kills", "kills, in all five phases", "5"),
+        Row("both killed: output off", f"from the kill to output off, {MS}", "within 2 s"),
+    ),
     "The driver hangs": tuple(
         Row(
             f"hang: {kind}",
@@ -136,11 +140,11 @@ TAIL = """
 
 ## What is not promised
 
-- **Owner and keeper both killed, and nobody starts again: the output stays on** until the next
-  program that uses Drivebay on this machine starts; that one makes safe what was armed before
-  anything else. A test shows it
-  (`test_with_owner_and_keeper_dead_the_output_is_on_until_the_next_start`). The same is so when
-  the machine loses its power or its operating system while the instrument keeps its own.
+- **Owner, keeper and watchman all killed, and nobody starts again: the output stays on** until the
+  next program that uses Drivebay on this machine starts; that one makes safe what
+  was armed before anything else. A test shows it
+  (`test_control_with_the_watchman_dead_too_the_output_is_on_until_the_next_start`). The same is so
+  when the machine loses its power or its operating system while the instrument keeps its own.
 - **A cable that is pulled.** Nothing reaches the instrument any more. The keeper tries three
   times, then says `unsafe`, lets nothing be energised, and keeps saying so until somebody has
   looked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -183,3 +184,14 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     module.seen = []  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "hook", module)
     return module
+
+
+@pytest.fixture
+def kill_watchman() -> Callable[[int], None]:
+    """Kill what a keeper would leave behind, for tests of what is so when that is dead as well."""
+
+    def kill(keeper: int) -> None:
+        (pid,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text("ascii").split()
+        os.kill(int(pid), signal.SIGKILL)
+
+    return kill

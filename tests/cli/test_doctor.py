@@ -97,11 +97,12 @@ os.kill(os.getpid(), signal.SIGSTOP)
 
 
 @pytest.mark.slow
-def test_what_dead_programs_left_on_is_a_problem(drivebay, bench, environment):
+def test_what_dead_programs_left_on_is_a_problem(drivebay, bench, environment, kill_watchman):
     with subprocess.Popen([sys.executable, "-c", KILLED, bench.resource], env=environment) as owner:
         os.waitid(os.P_PID, owner.pid, os.WSTOPPED | os.WNOWAIT)
         (record,) = instrument_records()
         keeper = keeper_of(owner.pid)
+        kill_watchman(keeper)
         for pid in (owner.pid, keeper):
             os.kill(pid, signal.SIGKILL)
     gone(keeper)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from drivebay._core.keeper import records
-from drivebay._core.keeper.records import remove_leavings
+from drivebay._core.keeper.records import Lease, remove_leavings
 from drivebay._core.keeper.together import recover
 from drivebay._core.links import parse_resource
 
@@ -240,12 +240,13 @@ def test_a_keeper_killed_with_the_output_on_is_replaced_and_that_one_makes_safe(
 
 
 def test_when_owner_and_keeper_are_killed_the_next_one_makes_safe_before_anything_else(
-    owner, smu, gone, leases
+    owner, smu, gone, leases, kill_watchman
 ):
     server, one = smu(), owner()
     keeper = one.open(server.resource)
     one.do(ON)
     one.kill(signal.SIGSTOP)  # or it would start another keeper
+    kill_watchman(keeper)
     os.kill(keeper, signal.SIGKILL)
     gone(keeper)
     one.kill()
@@ -259,11 +260,34 @@ def test_when_owner_and_keeper_are_killed_the_next_one_makes_safe_before_anythin
     assert not list(leases.glob("*.armed"))
 
 
-def test_recover_makes_safe_what_dead_keepers_left(owner, smu, gone):
+def test_who_opens_an_instrument_that_a_watchman_switches_off_waits_for_it(owner, smu, leases):
+    server, one = smu(), owner()
+    with_it = Lease.take(leases, server.resource, {"user": "root", "watchman": os.getpid()})
+    done = threading.Timer(0.3, with_it.release)
+    done.start()
+
+    one.open(server.resource)
+
+    assert one.do("link.query('*IDN?')").startswith("KEITHLEY")
+    done.join()
+
+
+def test_control_who_opens_an_instrument_of_anybody_else_is_refused_at_once(owner, smu, leases):
+    server, one = smu(), owner()
+    lease = Lease.take(leases, server.resource, {"user": "ada"})
+
+    with pytest.raises(RuntimeError, match=r"LeaseError: .* held by ada"):
+        one.open(server.resource)
+
+    lease.release()
+
+
+def test_recover_makes_safe_what_dead_keepers_left(owner, smu, gone, kill_watchman):
     server, one, two = smu(), owner(), owner()
     keeper = one.open(server.resource)
     one.do(ON)
     one.kill(signal.SIGSTOP)
+    kill_watchman(keeper)
     os.kill(keeper, signal.SIGKILL)
     gone(keeper)
 

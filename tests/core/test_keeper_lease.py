@@ -224,11 +224,14 @@ def test_another_user_cannot_take_over_but_can_switch_off(owner, smu, leases, pr
 
 
 @AS_NOBODY
-def test_what_another_users_dead_keeper_left_on_can_be_made_safe(owner, smu, leases, program, gone):
+def test_what_another_users_dead_keeper_left_on_can_be_made_safe(
+    owner, smu, leases, program, gone, kill_watchman
+):
     server, one, other = smu(), owner(), program()
     keeper = one.open(server.resource)
     one.do(ON)
     one.kill(signal.SIGSTOP)
+    kill_watchman(keeper)
     os.kill(keeper, signal.SIGKILL)
     gone(keeper)
     let_others_pass(leases)

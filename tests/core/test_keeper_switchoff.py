@@ -34,12 +34,13 @@ def test_with_nothing_open_there_is_nothing_to_say(leases):
 
 
 def test_what_a_dead_keeper_left_on_is_switched_off_also_where_its_policy_was_to_hold(
-    owner, smu, gone, leases
+    owner, smu, gone, leases, kill_watchman
 ):
     server, one = smu(), owner()
     keeper = one.open(server.resource, setup={"policy": "hold"})
     one.do(ON)
     one.kill(signal.SIGSTOP)
+    kill_watchman(keeper)
     os.kill(keeper, signal.SIGKILL)
     gone(keeper)
     one.kill()
@@ -128,12 +129,13 @@ def test_to_acknowledge_makes_nobody_forget_that_an_output_may_be_on(owner, smu,
 
 @pytest.mark.parametrize("by_option", [True, False])
 def test_what_a_dead_keeper_left_on_is_switched_off_also_if_it_is_acknowledged(
-    owner, smu, leases, gone, by_option
+    owner, smu, leases, gone, by_option, kill_watchman
 ):
     server, one = smu(), owner()
     keeper = one.open(server.resource)
     one.do(ON)
     one.kill(signal.SIGSTOP)
+    kill_watchman(keeper)
     os.kill(keeper, signal.SIGKILL)
     gone(keeper)
     assert server.instrument.output_on

@@ -119,6 +119,14 @@ class Simulator:
         switched = self.log.named("output_on", "output_off")
         return bool(switched) and switched[-1]["event"] == "output_on"
 
+    def settle(self) -> None:
+        """Return when all that was sent before has been executed and is in the log."""
+        mark = len(self.log)
+        with socket.create_connection(("127.0.0.1", self.port)) as line:
+            line.sendall(b"*OPC?\n")
+            line.recv(16)
+        self.log.wait(lambda event: event.get("text") == "*OPC?", since=mark)
+
     def close(self) -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -353,6 +361,10 @@ class Process:
         signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
         return at
 
+    def stop(self) -> None:
+        """Let it do nothing any more; it can still be killed."""
+        signal.pidfd_send_signal(self._descriptor, signal.SIGSTOP)
+
     def wait_gone(self) -> None:
         assert self.is_gone(PATIENCE_S), f"process {self.pid} is still there"
 
@@ -364,6 +376,12 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+
+def watchman_of(keeper: int) -> int:
+    """The process that a keeper leaves behind when it is killed: its only child."""
+    (pid,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text("ascii").split()
+    return int(pid)
 
 
 class Owner:
@@ -400,6 +418,11 @@ class Owner:
         at = time.monotonic()
         self._process.kill()
         return at
+
+    def say_good_bye(self) -> None:
+        """Tell it that there is nothing more to do."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def close(self) -> None:
         self._process.kill()

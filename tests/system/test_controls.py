@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from drivebay import AbortedError, Bay, DriverCrashedError
-from lab import Owner, Process, Reading, environment, off_after
+from lab import Owner, Process, Reading, environment, off_after, watchman_of
 from phases import SHORT, SWEEP
 from plugins import SAFE_STATE, write_driver
 
@@ -77,14 +77,19 @@ def test_control_a_safe_state_that_says_so_is_found_out(tmp_path, simulator):
 def test_control_without_the_record_of_what_is_armed_nobody_knows(
     simulator, log, one_folder_of_leases
 ):
-    """Owner and keeper dead, the record lost: the next start finds nothing to make safe."""
+    """All dead that would switch off, and the record lost: the next start has nothing to do."""
     owner, another = Owner(), Owner()
     try:
         owner.tell(resource=simulator.resource)
         ids = owner.hear()
-        with Process(ids["keeper"]) as keeper, Process(ids["host"]) as host:
+        with (
+            Process(ids["keeper"]) as keeper,
+            Process(watchman_of(ids["keeper"])) as watchman,
+            Process(ids["host"]) as host,
+        ):
             owner.tell(sweep=LONG)
             assert owner.hear()["points"] > 0
+            watchman.kill()
             keeper.kill()
             owner.kill()
             host.wait_gone()

@@ -1,7 +1,7 @@
 """When the owner dies its keeper switches off; when the keeper dies another one does.
 
-What neither can do is told by the last test: with both dead, the output stays on until somebody
-starts again.
+With both dead the keeper's watchman does. What it cannot do is told by the last test: with all
+three dead, the output stays on until somebody starts again.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from drivebay import Bay, LinkError
-from lab import SOAK, Owner, Process, Reading, milliseconds, off_after
+from lab import SOAK, Owner, Process, Reading, milliseconds, off_after, watchman_of
 from phases import PHASES, SHORT, SWEEP, Moment, moments
 
 OFF_S = 2.0
+LONG = SWEEP | {"points": 1000}
 pytestmark = pytest.mark.slow
 
 
@@ -122,7 +123,84 @@ def test_a_killed_keeper_is_replaced_by_one_that_switches_off(bay, wire, log, fi
     figures["keeper killed: output off"] = milliseconds(off_s)
 
 
-def test_with_owner_and_keeper_dead_the_output_is_on_until_the_next_start(wire, simulator, log):
+def test_owner_and_keeper_killed_at_once_leave_a_watchman_that_switches_off(
+    wire, simulator, log, figures
+):
+    off_s = []
+    with owners() as each:
+        for moment in moments(5 * SOAK, seed=5):
+            owner = next(each)
+            owner.tell(resource=wire.resource)
+            ids = owner.hear()
+            mark = len(log)
+            with (
+                Process(ids["keeper"]) as keeper,
+                Process(watchman_of(ids["keeper"])) as watchman,
+                Process(ids["host"]) as host,
+            ):
+                go_on = moment.await_it(wire, log, lambda o=owner: o.tell(sweep=SWEEP))
+                keeper.stop()  # so that it cannot hear of its owner's end
+                at = owner.kill()
+                keeper.kill()
+                go_on()
+                for process in (keeper, host, watchman):
+                    process.wait_gone()
+            owner.close()
+            simulator.settle()
+            waited = off_after(log.since(mark), at)
+            assert waited is not None, moment
+            assert waited <= OFF_S, moment
+            off_s.append(waited)
+
+            with Bay() as bay:
+                assert bay.open(wire.resource).measure("iv_sweep", **SHORT).state == "done", moment
+
+    figures["both killed: kills"] = str(len(off_s))
+    figures["both killed: output off"] = milliseconds(off_s)
+
+
+def test_a_stopped_owner_of_a_killed_keeper_has_its_output_switched_off(wire, simulator, log):
+    """It lives, so it has its turn; but it does not take it."""
+    with owners() as each:
+        owner = next(each)
+        owner.tell(resource=wire.resource)
+        ids = owner.hear()
+        moment = Moment("sweeping", b"", count=2)
+        with (
+            Process(owner.pid) as program,
+            Process(ids["keeper"]) as keeper,
+            Process(watchman_of(ids["keeper"])) as watchman,
+        ):
+            moment.await_it(wire, log, lambda: owner.tell(sweep=LONG))
+            program.stop()
+            keeper.kill()
+            watchman.wait_gone()
+            simulator.settle()
+
+            assert not simulator.output_on
+
+
+def test_a_watchman_ends_with_its_keeper_and_sends_nothing(wire, simulator, log):
+    with owners() as each:
+        owner = next(each)
+        owner.tell(resource=wire.resource)
+        ids = owner.hear()
+        with Process(watchman_of(ids["keeper"])) as watchman:
+            owner.tell(sweep=SWEEP)
+            while owner.hear().get("state") != "done":
+                pass
+            mark = len(log)
+            owner.say_good_bye()
+            watchman.wait_gone()
+        simulator.settle()
+
+        sent = [event["text"] for event in log.named("message", since=mark)]
+        assert sent == ["*OPC?"]
+
+
+def test_control_with_the_watchman_dead_too_the_output_is_on_until_the_next_start(
+    wire, simulator, log
+):
     """The bound of what software can do, as docs/reference/reliability.md says it."""
     with owners() as each:
         owner = next(each)
@@ -130,8 +208,13 @@ def test_with_owner_and_keeper_dead_the_output_is_on_until_the_next_start(wire, 
         ids = owner.hear()
         mark = len(log)
         moment = Moment("sweeping", b"", count=2)
-        with Process(ids["keeper"]) as keeper, Process(ids["host"]) as host:
-            moment.await_it(wire, log, lambda: owner.tell(sweep=SWEEP | {"points": 1000}))
+        with (
+            Process(ids["keeper"]) as keeper,
+            Process(watchman_of(ids["keeper"])) as watchman,
+            Process(ids["host"]) as host,
+        ):
+            moment.await_it(wire, log, lambda: owner.tell(sweep=LONG))
+            watchman.kill()
             keeper.kill()
             owner.kill()
             host.wait_gone()

@@ -2,7 +2,7 @@
 
 ``client`` is what an owner calls, ``server`` the process, ``held`` one instrument in it, ``safing``
 the safe state, ``together`` several of them, ``switchoff`` all of the machine, ``records`` what
-outlives a keeper. Below the stages that know plugins: no plugin code can
+outlives a keeper, ``watchman`` who. Below the stages that know plugins: no plugin code can
 get here. ``open_link`` is how everybody else opens an instrument.
 """
 

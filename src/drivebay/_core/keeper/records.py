@@ -43,6 +43,9 @@ FOLDER_VARIABLE: Final = "DRIVEBAY_LEASES"
 
 DEFAULT_FOLDER: Final = Path("/var/tmp/drivebay")
 
+WATCHMAN: Final = "watchman"
+"""Key of a holder that has the lease only for as long as it switches off for dead ones."""
+
 _LONGEST_FOLDER: Final = 70  # of the 107 bytes that the name of a Unix socket may have
 _MOST_RECORD_BYTES: Final = 1 << 20
 _TAIL_BYTES: Final = 1 << 16

@@ -42,6 +42,7 @@ from drivebay._core.keeper.neighbours import (
 )
 from drivebay._core.keeper.records import (
     RUNTIME_PREFIX,
+    WATCHMAN,
     Lease,
     lease_folder,
     note_takeover,
@@ -53,6 +54,7 @@ from drivebay._core.keeper.records import (
 )
 from drivebay._core.keeper.safing import SafeStateReport
 from drivebay._core.keeper.together import make_all_safe, recover, sound
+from drivebay._core.keeper.watchman import Watchman
 from drivebay._core.wire import PROTOCOL, Channel, expect_greeting, greet, pack_error
 
 _log = logging.getLogger("drivebay.keeper")
@@ -151,9 +153,10 @@ class Keeper:
             with self._recovering:  # a lease that we hold for that is not somebody else's
                 return Lease.take(self.folder, resource, self._holder, also=names)
         except LeaseError as exc:
-            if not force or exc.holder.get("keeper") == os.getpid():
-                raise
-            self._take_over(exc.resource, exc.holder)
+            if WATCHMAN not in exc.holder:  # it has it only while it switches off
+                if not force or exc.holder.get("keeper") == os.getpid():
+                    raise
+                self._take_over(exc.resource, exc.holder)
         return self._handed_over(resource, names)
 
     def _handed_over(self, resource: str, names: Sequence[str]) -> Lease:
@@ -668,6 +671,7 @@ def main() -> None:
     faulthandler.enable()
     control = Channel(int(sys.argv[1]), int(sys.argv[1]), peer="the owner")
     hello = expect_greeting(control)
+    watchman = _watchman(hello["owner"])  # before there are threads
     keeper = Keeper(control, hello["owner"], str(hello["secret"]))
     signal.signal(signal.SIGTERM, lambda *_: keeper.end())
     logging.getLogger("drivebay").addHandler(_Teller(keeper))
@@ -675,6 +679,16 @@ def main() -> None:
         {"drivebay": hello["drivebay"], "path": keeper.path, "pid": os.getpid()}, timeout_s=5.0
     )
     keeper.run()
+    if watchman is not None:
+        watchman.dismiss()
+
+
+def _watchman(owner: Mapping[str, Any]) -> Watchman | None:
+    try:
+        return Watchman(owner, lease_folder())
+    except OSError as exc:
+        _log.warning("the keeper has no watchman: %s", exc)
+        return None
 
 
 class _Teller(logging.Handler):

@@ -12,13 +12,14 @@ import logging
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from drivebay._core.errors import DrivebayError, LeaseError, ResourceError
 from drivebay._core.keeper.held import Held
-from drivebay._core.keeper.records import Lease, read_record, records
+from drivebay._core.keeper.records import WATCHMAN, Lease, read_record, records
 from drivebay._core.keeper.safing import SafeStateReport
 from drivebay._core.links import parse_resource
 from drivebay._core.links.direct import MAX_TIMEOUT_S
@@ -27,6 +28,9 @@ _log = logging.getLogger("drivebay.keeper")
 
 _STAGGER_S: Final = 0.25
 """How long the next in the declared order waits for one that does not take its writes."""
+
+_WATCHMANS_S: Final = 3.0
+"""How long a watchman that is at it already is waited for."""
 
 _SPREAD_S: Final = 1.0
 """How long questions wait for the writes of all the others."""
@@ -128,7 +132,7 @@ def recover(
     for row in list(records(folder, "armed")):
         resource = str(row["resource"])
         with contextlib.suppress(LeaseError):
-            lease = Lease.take(folder, resource, holder)
+            lease = _lease(folder, resource, holder)
             left = read_record(folder, "armed", resource)  # again, now that nobody changes it
             if left is None or (left.get("policy") == "hold" and not held_too):
                 lease.release()
@@ -147,6 +151,18 @@ def recover(
     finally:
         for held in left_on:
             held.close()
+
+
+def _lease(folder: Path, resource: str, holder: Mapping[str, Any]) -> Lease:
+    """The lease of what may be on; a watchman that has it is waited for. Raises: LeaseError."""
+    deadline_s = time.monotonic() + _WATCHMANS_S
+    while True:
+        try:
+            return Lease.take(folder, resource, holder)
+        except LeaseError as exc:
+            if WATCHMAN not in exc.holder or time.monotonic() > deadline_s:
+                raise
+        time.sleep(0.02)
 
 
 def sound(resource: str, left: Mapping[str, Any]) -> dict[str, Any]:
