@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from drivebay._core.bay.handover import Handover
 from drivebay._core.errors import DrivebayError, PluginStateError
 from drivebay._core.manifest import Secrets, secrets_of
 from drivebay._core.measurement import Measurement
@@ -31,7 +31,8 @@ class Stream:
 
     It runs in a thread of its own, and so does the disk: a reader that is slow, or that stops after
     an error of its own, delays neither the record nor the end, at which the output goes off; and
-    the instrument takes the next points while the last ones are synced.
+    the instrument takes the next points while the last ones are synced. What a slow reader has not
+    read is read back from the run, so it costs no memory.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Stream:
         self._went_well = went_well
         self._recorder: Recorder | None = None
         self._error: BaseException | None = None
-        self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
+        self._chunks = Handover(lambda: self.run)
         self._thread: threading.Thread | None = None
         self._iterator: Iterator[Chunk] | None = None
         self._secrets = Secrets({})
@@ -128,13 +129,15 @@ class Stream:
         thread = self._thread
         assert thread is not None  # noqa: S101 - _start made it
         try:
-            while (chunk := self._chunks.get()) is not None:
-                yield chunk
+            yield from self._chunks.chunks()
         except KeyboardInterrupt:
             self._stop("keyboard")
             raise
         except GeneratorExit:
             self._stop("the reader stopped reading")
+            raise
+        except DrivebayError as exc:  # a chunk that is kept cannot be read back
+            self._not_kept(exc)
             raise
         finally:
             thread.join()
@@ -165,7 +168,7 @@ class Stream:
             try:
                 measurement.session.release()
             finally:
-                self._chunks.put(None)
+                self._chunks.end()
 
     def _not_kept(self, error: BaseException) -> None:
         """Stop measuring what cannot be kept, without waiting for the next chunk."""

@@ -354,20 +354,26 @@ class Run:
         self._read_chunks()
         return self._growing.arrays() if self._growing else {}
 
-    def chunks(self) -> Iterator[dict[str, Array]]:
+    def chunks(self, first: int = 0) -> Iterator[dict[str, Array]]:
         """Give the chunks as they are stored, one after the other: a run of any length fits.
+
+        Args:
+            first: number of the chunk to begin with.
 
         Raises:
             StoreError: a chunk is damaged or missing; those before it have been given.
         """
         self._refresh()
-        number = first_row = 0
+        number, first_row = first, 0
         while batch := self._some_chunks(number):
             for row in batch:
+                if number == first > 0:
+                    first_row = row[1]
                 self._expect(row, number, first_row)
                 yield self._decode(row)
                 number, first_row = number + 1, first_row + row[2]
-        self._require_rows(first_row)
+        if number > first or not first:
+            self._require_rows(first_row)
 
     def __getitem__(self, name: str) -> Array:
         """Return one column, read-only.
