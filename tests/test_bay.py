@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from drivebay import (
     ResourceError,
     StoreError,
 )
+from drivebay._core.bay import handover
 from drivebay._core.links import list_resources
 from drivebay.sim import Diode, Keithley2400Server, Resistor
 
@@ -100,6 +102,62 @@ def test_find_reports_an_address_where_nothing_listens_and_goes_on(bay, server):
     assert good.plugin == "keithley_2400"
 
 
+class Crowd:
+    """Many instruments that answer only when so many of them have been asked."""
+
+    def __init__(self, count: int, together: int) -> None:
+        self.most_at_once = 0
+        self._asked = 0
+        self._gate = threading.Barrier(together)
+        self._lock = threading.Lock()
+        self._listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        self.resources = [
+            f"TCPIP::127.0.0.1::{each.getsockname()[1]}::SOCKET" for each in self._listeners
+        ]
+        for number, listener in enumerate(self._listeners):
+            threading.Thread(target=self._serve, args=(number, listener), daemon=True).start()
+
+    def _serve(self, number: int, listener: socket.socket) -> None:
+        with listener, contextlib.suppress(OSError):
+            line, _ = listener.accept()
+            with line:
+                line.recv(100)
+                with self._lock:
+                    self._asked += 1
+                    self.most_at_once = max(self.most_at_once, self._asked)
+                self._gate.wait(10.0)
+                with self._lock:
+                    self._asked -= 1
+                line.sendall(b"ACME,Model 1,%d,1\n" % number)
+                line.recv(100)
+
+
+def test_find_asks_all_at_once_and_tells_them_in_the_order_given(bay):
+    crowd = Crowd(count=12, together=12)  # one after the other, none of them would answer
+
+    found = bay.find([*crowd.resources, crowd.resources[0].lower()])
+
+    assert [each.identity.get("serial") for each in found] == [*map(str, range(12)), "0"]
+
+
+def test_find_asks_no_more_than_16_at_a_time(bay):
+    crowd = Crowd(count=32, together=16)
+
+    found = bay.find(crowd.resources)
+
+    assert all(each.idn for each in found)
+    assert crowd.most_at_once == 16
+
+
+def test_find_takes_two_addresses_of_one_instrument_for_no_rivals(bay, server):
+    other = server.resource.replace("127.0.0.1", "localhost")
+
+    first, second = bay.find([server.resource, other])
+
+    assert first.idn == second.idn
+    assert first.idn
+
+
 def test_named_addresses_are_looked_at(server, monkeypatch):
     monkeypatch.setenv("DRIVEBAY_RESOURCES", f" {server.resource} ,")
     with Bay() as bay:
@@ -150,6 +208,24 @@ def test_points_are_on_disk_before_they_are_handed_out(bay, server):
         seen += len(chunk["voltage_v"])
         assert len(bay.runs.open(stream.run.id)) >= seen
     assert seen == 301
+
+
+def test_a_reader_that_is_slower_than_the_measurement_gets_every_point_in_order(
+    tmp_path, write_plugin, server, monkeypatch
+):
+    monkeypatch.setattr(handover, "MOST_CHUNKS", 4)
+    write_driver(write_plugin, tmp_path, "pass")
+    with Bay(plugin_dirs=[tmp_path]) as bay:
+        stream = bay.open(server.resource).stream("iv_sweep", **SWEEP | {"points": 20})
+        iterator = iter(stream)
+        chunks = [next(iterator)]
+        server.log.wait_for("output_off")  # all are taken: more than are kept in memory
+
+        chunks += iterator
+
+        assert len(chunks) == 20
+        read = np.concatenate([chunk["voltage_v"] for chunk in chunks])
+        np.testing.assert_array_equal(read, stream.run["voltage_v"])
 
 
 def test_a_run_that_cannot_be_kept_is_not_begun_and_nothing_is_sent(bay, server):
