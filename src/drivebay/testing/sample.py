@@ -17,6 +17,8 @@ _FEW: Final = 3
 _MANY: Final = 20_000
 _SMALL: Final = {"V": 0.1, "A": 1e-3, "W": 1e-3, "Hz": 1e3, "s": 0.01}
 """Harmless to nearly every device, and above what nearly every instrument resolves."""
+# As a limit 0.1 V is too little: sources of high currents cannot be held to less than 0.2 V.
+_SMALL_LIMIT: Final = {**_SMALL, "V": 1.0}
 
 
 def smallest(spec: MethodSpec, ranges: Ranges) -> dict[str, Any]:
@@ -94,7 +96,8 @@ def _value(field: Field, ranges: Ranges) -> Any:
     if field.kind == "text":
         return ""
     # A start at zero, and everything else a small step away from it.
-    wanted = 0.0 if "start" in field.name else _SMALL.get(field.unit, 1.0)
+    small = _SMALL_LIMIT if "compliance" in field.name else _SMALL
+    wanted = 0.0 if "start" in field.name else small.get(field.unit, 1.0)
     return float(_within(wanted, field.bounds, ranges.get(field.limit) if field.limit else None))
 
 

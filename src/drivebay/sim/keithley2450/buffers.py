@@ -115,7 +115,6 @@ STATISTICS: Final[dict[str, Callable[[Sequence[float]], float]]] = {
     "MAXimum": max,
     "MINimum": min,
     "STDDev": lambda values: statistics.stdev(values) if len(values) > 1 else 0.0,
-    "PK2Pk": lambda values: max(values) - min(values),
 }
 
 
