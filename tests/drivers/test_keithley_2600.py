@@ -162,9 +162,9 @@ def test_a_curve_takes_one_round_trip_a_piece_and_each_level_once(resource, bay,
     run = bay.open(resource, isolation="inline").measure("transfer_curve", **CURVES)
 
     pieces = readouts(instrument)
-    # Pieces of 50 levels, at most: three for each of three curves.
-    assert len(pieces) == 9
-    assert pieces[0].startswith("printbuffer(1, 50,")
+    # Pieces of 100 levels, at most: two for each of three curves.
+    assert len(pieces) == 6
+    assert pieces[0].startswith("printbuffer(1, 100,")
     gate = np.tile(np.linspace(0, 4, 101), 3)
     np.testing.assert_allclose(run["gate_voltage_v"], gate, atol=1e-5)
     np.testing.assert_allclose(run["drain_voltage_v"], np.repeat([1, 2, 5], 101), atol=1e-5)
@@ -172,6 +172,9 @@ def test_a_curve_takes_one_round_trip_a_piece_and_each_level_once(resource, bay,
     assert np.all(np.diff(run["time_s"]) > 0)
     levels = [e["level"] for e in instrument.log.named("level") if e["channel"] == "a"]
     assert levels == [1.0, 2.0, 5.0]
+    sweeps = [(e["channel"], e["points"]) for e in instrument.log.named("sweep_begin")]
+    assert sweeps == [("a", 100), ("b", 100), ("a", 1), ("b", 1)] * 3
+    assert not any(event["aborted"] for event in instrument.log.named("sweep_end"))
 
 
 def test_the_next_piece_of_a_curve_runs_while_the_one_before_is_handed_out(
@@ -182,8 +185,8 @@ def test_the_next_piece_of_a_curve_runs_while_the_one_before_is_handed_out(
 
     asked = [len(readouts(instrument)) for _ in stream]
 
-    assert len(asked) == 9
-    assert all(sent >= min(handed_out + 2, 9) for handed_out, sent in enumerate(asked))
+    assert len(asked) == 6
+    assert all(sent >= min(handed_out + 2, 6) for handed_out, sent in enumerate(asked))
 
 
 def test_a_curve_is_held_at_its_start_before_it_is_read(resource, bay, instrument):

@@ -291,6 +291,17 @@ def test_numbers_come_in_double_precision_too(smu):
     assert line.read(19) == b"#0" + struct.pack("<2d", 1.5, -2.0) + b"\n"
 
 
+def test_the_line_frequency_may_be_set_and_is_then_detected_no_more(smu):
+    line, instrument = smu
+    assert line.ask("print(localnode.linefreq, localnode.autolinefreq)") == "5.00000e+01\ttrue"
+
+    line.write("localnode.linefreq = 60")
+
+    assert line.ask("print(localnode.linefreq, localnode.autolinefreq)") == "6.00000e+01\tfalse"
+    assert instrument.line_frequency_hz == 60
+    assert next_error(line, "localnode.linefreq = 55") == -224
+
+
 def test_a_limited_source_says_so(smu):
     line, _ = smu
     line.write("smua.source.limiti = 1e-3", "smua.source.levelv = 5", "smua.source.output = 1")
@@ -317,6 +328,65 @@ def test_a_fixed_range_measures_2_percent_beyond_it(smu):
 
     line.write("smua.source.levelv = 1.021")
     assert float(line.ask("print(smua.measure.i())")) > 1e37
+
+
+# -- two channels in step --------------------------------------------------------------------------
+
+COUPLED = [
+    "smua.source.output = 1", "smub.source.output = 1", "smub.source.levelv = 5",
+    "smua.trigger.source.listv({1, 2, 3})", "smua.trigger.source.action = 1",
+    "smua.trigger.measure.action = 1", "smua.trigger.measure.iv(smua.nvbuffer1, smua.nvbuffer2)",
+    "smub.trigger.measure.action = 1", "smub.trigger.measure.iv(smub.nvbuffer1, smub.nvbuffer2)",
+    "smua.trigger.count = 3", "smub.trigger.count = 3",
+    "smub.trigger.measure.stimulus = smua.trigger.SOURCE_COMPLETE_EVENT_ID",
+    "smua.trigger.endpulse.stimulus = smub.trigger.MEASURE_COMPLETE_EVENT_ID",
+]  # fmt: skip
+BOTH = "printbuffer(1, 3, smua.nvbuffer2, smub.nvbuffer2, smub.nvbuffer1)"
+
+
+def test_one_channel_reads_whenever_the_other_has_sourced(smu):
+    line, instrument = smu
+
+    rows = line.ask(*COUPLED, "smub.trigger.initiate()", "smua.trigger.initiate()",
+                    "waitcomplete()", BOTH)  # fmt: skip
+
+    found = [float(each) for each in rows.split(",")]
+    assert found == pytest.approx([1, 5, 5e-5, 2, 5, 5e-5, 3, 5, 5e-5], abs=1e-6)
+    assert [each["taken"] for each in instrument.log.named("sweep_end")] == [3, 3]
+    assert line.ask("print(errorqueue.count)") == "0.00000e+00"
+
+
+@pytest.mark.parametrize("started", ["smua", "smub"])
+def test_a_channel_that_waits_for_the_other_waits_until_an_abort(smu, started):
+    line, instrument = smu
+    line.write(*COUPLED, f"{started}.trigger.initiate()", "waitcomplete()", "print('over')")
+    instrument.log.wait_for("sweep_begin")
+
+    line.write("abort")
+
+    assert line.ask("print('after')") == "over"
+    assert instrument.log.named("sweep_end")[0]["aborted"]
+
+
+def test_a_channel_that_leads_waits_for_as_many_readings_as_it_has_levels(smu):
+    line, instrument = smu
+    line.write(*COUPLED, "smub.trigger.count = 2", "smub.trigger.initiate()")
+    line.write("smua.trigger.initiate()", "waitcomplete()", "print('over')")
+    instrument.log.wait_for("sweep_end")
+
+    line.write("abort")
+
+    assert line.ask() == "over"
+    ends = {each["channel"]: each["taken"] for each in instrument.log.named("sweep_end")}
+    assert ends == {"a": 2, "b": 2}
+
+
+def test_a_model_with_one_channel_hears_of_no_other():
+    with ScpiServer(Keithley2600("2601B", time_scale=0.0)) as server:
+        line = Line(server.port)
+        own = "smua.trigger.measure.stimulus = smua.trigger.SOURCE_COMPLETE_EVENT_ID"
+        assert next_error(line, own) == -224
+        line.close()
 
 
 # -- while busy ------------------------------------------------------------------------------------

@@ -228,12 +228,12 @@ class Keithley2600(SteppedSource):
 
     @method("transfer_curve")
     def transfer_curve(self, p: TransferCurve) -> Iterator[dict[str, Any]]:
-        """Step the gate's channel, hold the drain's, and read both at each level."""
+        """Sweep the gate's channel, hold the drain's, and read both at each level."""
         yield from self._curves(p, gate_top=p.max_abs, drain_top=max(map(abs, p.drain_v)))
 
     @method("output_curve")
     def output_curve(self, p: OutputCurve) -> Iterator[dict[str, Any]]:
-        """Step the drain's channel, hold the gate's, and read both at each level."""
+        """Sweep the drain's channel, hold the gate's, and read both at each level."""
         yield from self._curves(p, gate_top=max(map(abs, p.gate_v)), drain_top=p.max_abs)
 
     # -- paced from outside ----------------------------------------------------------------------
@@ -373,39 +373,46 @@ class Keithley2600(SteppedSource):
     def _curves(
         self, p: TransferCurve | OutputCurve, *, gate_top: float, drain_top: float
     ) -> Iterator[dict[str, Any]]:
-        """Both channels on; the inner one is stepped by statements that need no answer each."""
+        """Both channels on; the inner one sweeps in pieces, the outer one reads along."""
         gate = "smu" + str(self.config.get("gate_channel", "b"))
         drain = "smua" if gate == "smub" else "smub"
+        outer, inner = (drain, gate) if isinstance(p, TransferCurve) else (gate, drain)
         for channel, top, limit_a, sense_a in (
             (gate, gate_top, p.gate_compliance_a, p.gate_sense_range_a),
             (drain, drain_top, p.drain_compliance_a, p.drain_sense_range_a),
         ):
-            source = Source("v", top, limit_a, sense_range=sense_a, nplc=p.nplc)
+            delay_s = p.delay_s if channel == inner else 0.0
+            source = Source("v", top, limit_a, sense_range=sense_a, delay_s=delay_s, nplc=p.nplc)
             self._set_up(channel, source._replace(four_wire=p.four_wire))
-        outer, inner = (drain, gate) if isinstance(p, TransferCurve) else (gate, drain)
-        slowest_s = p.delay_s + 2 * source.slowest_s
+        self.write(*_coupled(inner, outer))
+        slowest_s = p.delay_s + source.slowest_s
         buffered = _Buffered(drain, also=gate)
         asked: AskedNumbers | None = None
         with self._on(gate), self._on(drain):
-            for held, begins, levels in p.curves(at_most=50, seconds=_SEGMENT_S):
-                steps = list(_steps(inner, levels, p.delay_s, (drain, gate)))
+            for held, begins, levels in p.curves(at_most=100, seconds=_SEGMENT_S):
                 if asked is not None:
                     asked.wait()
                     if begins and p.hold_s > _SEGMENT_S:
                         # Nobody waits for points through a long hold.
                         yield _curve(asked, buffered.clock)
                         asked = None
+                start: list[str] = []
                 if begins:
-                    steps = [*self._begin(f"{outer}.source.levelv = {held!r}", steps[0], p), *steps]
-                clear, first = buffered.place(len(levels))
+                    first = levels.tolist()[0]
+                    ends = (
+                        f"{outer}.source.levelv = {held!r}",
+                        f"{inner}.source.levelv = {first!r}",
+                    )
+                    start = self._begin(*ends, p.hold_s)
+                clear, place = buffered.place(len(levels))
                 before, asked = (
                     asked,
                     self.ask_numbers(
-                        _print_curve(first, len(levels), gate, drain),
+                        _print_curve(place, len(levels), gate, drain),
                         columns=7,
                         rows=len(levels),
                         expected_s=p.hold_s + len(levels) * slowest_s,
-                        after=[*clear, *steps],
+                        after=[*clear, *start, *_run_both(inner, outer, levels)],
                     ),
                 )
                 # While the instrument runs a piece, the one before is read and handed out.
@@ -415,16 +422,16 @@ class Keithley2600(SteppedSource):
                 yield _curve(asked, buffered.clock)
         self.check_errors()
 
-    def _begin(self, outer: str, inner: str, p: TransferCurve | OutputCurve) -> list[str]:
+    def _begin(self, outer: str, inner: str, hold_s: float) -> list[str]:
         """Statements that bring both channels to the start of a curve and hold them there.
 
         A long hold is the program's own, so that it ends with an abort and nothing is queued.
         """
-        if p.hold_s > _SEGMENT_S:
+        if hold_s > _SEGMENT_S:
             self.write(outer, inner)
-            self.sleep(p.hold_s)
+            self.sleep(hold_s)
             return []
-        return [outer, inner, *([f"delay({float(p.hold_s)!r})"] if p.hold_s else [])]
+        return [outer, inner, *([f"delay({float(hold_s)!r})"] if hold_s else [])]
 
     def _test_current(self, source: Source, buffered: _Buffered, range_ohm: float | None) -> float:
         """A current that makes about a volt, found with a small one; its range is set."""
@@ -599,15 +606,30 @@ def _cleared(channel: str) -> list[str]:
     return [f"{channel}.nvbuffer1.clear()", f"{channel}.nvbuffer2.clear()"]
 
 
-def _steps(
-    inner: str, levels: NDArray[np.float64], delay_s: float, read: tuple[str, ...]
-) -> Iterator[str]:
-    """Statements that go through some levels and read channels at each."""
-    for level in levels.tolist():
-        yield f"{inner}.source.levelv = {level!r}"
-        if delay_s:
-            yield f"delay({float(delay_s)!r})"
-        yield from map(_measure, read)
+def _coupled(inner: str, outer: str) -> list[str]:
+    """The outer channel reads when the inner one has sourced, which then waits for the reading.
+
+    Both read at the same time, each level is read by both before the next ("Triggering", 4-1; the
+    names of events as on 9-267). Setting a channel up for anything else undoes it.
+    """
+    return [
+        f"{outer}.trigger.source.action = 0",
+        f"{outer}.trigger.measure.stimulus = {inner}.trigger.SOURCE_COMPLETE_EVENT_ID",
+        f"{inner}.trigger.endpulse.stimulus = {outer}.trigger.MEASURE_COMPLETE_EVENT_ID",
+    ]
+
+
+def _run_both(inner: str, outer: str, levels: NDArray[np.float64]) -> list[str]:
+    """The inner channel goes through some levels; the outer one must be waiting before it does."""
+    numbers = ",".join(map(repr, levels.tolist()))
+    return [
+        f"{inner}.trigger.source.listv({{{numbers}}})",
+        f"{outer}.trigger.count = {len(levels)}",
+        f"{inner}.trigger.count = {len(levels)}",
+        f"{outer}.trigger.initiate()",
+        f"{inner}.trigger.initiate()",
+        "waitcomplete()",
+    ]
 
 
 def _limited(status: NDArray[np.float64]) -> NDArray[np.bool_]:

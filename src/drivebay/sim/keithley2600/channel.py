@@ -44,6 +44,15 @@ AUTO_MEASURE, AUTO_SOURCE, FOUR_WIRE, IN_COMPLIANCE = 1 << 2, 1 << 3, 1 << 4, 1 
 # Time of a reading beside its integration, and conversions of one with automatic zero: rough.
 _OVERHEAD_S, _AUTO_ZERO = 2e-4, 3
 _DC_VOLTS, _DC_AMPS = 1, 0
+# What a channel tells others of its sweep ("Trigger event IDs", 9-267); programs use the names, the
+# numbers are this simulator's own.
+_EVENTS = ("SWEEPING", "ARMED", "SOURCE_COMPLETE", "MEASURE_COMPLETE", "PULSE_COMPLETE",
+           "SWEEP_COMPLETE", "IDLE")  # fmt: skip
+
+
+def event_id(channel: str, event: str) -> float:
+    """Number of an event of ``a`` or ``b``."""
+    return float("ab".index(channel) * 8 + _EVENTS.index(event) + 1)
 
 
 class Host(Protocol):
@@ -52,6 +61,7 @@ class Host(Protocol):
     model: Model
     log: EventLog
     line_frequency_hz: float
+    channels: dict[str, Channel]
 
     def refuse(self, number: int) -> None:
         """Queues an error."""
@@ -65,12 +75,24 @@ class Host(Protocol):
 
 @dataclass
 class Sweep:
-    """A run of the trigger model."""
+    """A run of the trigger model.
+
+    Attributes:
+        levels: what is sourced, again from the first one on if ``count`` is more.
+        count: how many readings it takes.
+        started_s: when it began.
+        cycle_s: from one reading to the next.
+        led: whether each reading waits for the other channel's source.
+        leads: whether each level waits for the other channel's reading.
+        done: readings taken.
+    """
 
     levels: list[float]
     count: int
     started_s: float
     cycle_s: float
+    led: bool = False
+    leads: bool = False
     done: int = 0
 
     @property
@@ -155,6 +177,7 @@ class Channel:
             endpulse=self._end_pulse,
             endsweep=self._end_sweep,
             initiate=self.initiate,
+            **{f"{event}_EVENT_ID": event_id(self.name, event) for event in _EVENTS},
         )
         self._trig_source.fixed(
             **{f"list{q}": lambda values, q=q: self._list(q, values) for q in "vi"},
@@ -181,12 +204,18 @@ class Channel:
         self._arm.settable("stimulus", 0.0, one_of(0))
         for table in (self._trig_source, self._trig_measure):
             table.settable("action", 0.0, one_of(0, 1, 2))
-            table.settable("stimulus", 0.0, one_of(0))
+        self._trig_source.settable("stimulus", 0.0, one_of(0))
+        self._trig_measure.settable("stimulus", 0.0, self._heard("SOURCE_COMPLETE"))
         for table in (self._end_pulse, self._end_sweep):
             table.settable("action", 0.0, one_of(0, 1))
         self._end_pulse.put("action", 1.0)
-        self._end_pulse.settable("stimulus", 0.0, one_of(0))
+        self._end_pulse.settable("stimulus", 0.0, self._heard("MEASURE_COMPLETE"))
         self._apply()
+
+    def _heard(self, event: str) -> Callable[[Any], float]:
+        """A check for nothing, or an event of the other channel."""
+        others = "ab"[: self.model.channels].replace(self.name, "")
+        return one_of(0, *(event_id(each, event) for each in others))
 
     def _reset_source(self) -> None:
         s = self._src
@@ -457,8 +486,14 @@ class Channel:
         count = int(self._trig.get("count")) or len(levels)
         for buffer in self.plan.buffers.values():
             buffer.begin()
-        delay_s = max(0.0, float(self._src.get("delay")))
-        self.sweep = Sweep(levels, count, self.host.now_s(), delay_s + self._cycle_s)
+        self.sweep = Sweep(
+            levels,
+            count,
+            self.host.now_s(),
+            self._slowest_cycle_s(),
+            led=bool(self._trig_measure.get("stimulus")),
+            leads=bool(self._end_pulse.get("stimulus")),
+        )
         mode = "LIST" if sources else "FIX"
         self.host.log.add(
             "sweep_begin", channel=self.name, mode=mode, points=count, cycle_s=self.sweep.cycle_s
@@ -468,21 +503,46 @@ class Channel:
     def advance(self, now_s: float) -> None:
         """Take the readings that are due."""
         sweep = self.sweep
-        if sweep is None:
+        if sweep is None or sweep.led:
             return
         ended = int((now_s - sweep.started_s) / sweep.cycle_s * (1 + 1e-9))
         stop = min(sweep.count, max(ended, sweep.done))
+        follower = self._follower()
+        if sweep.leads:
+            # It waits behind its next level for a reading that nobody takes.
+            stop = min(stop, sweep.done + (follower.left if follower else 0))
         if stop > sweep.done:
-            self._take(sweep, stop)
+            self._take(sweep, stop, follower)
         if sweep.over:
             self._finish(aborted=False)
 
     def due_s(self) -> float:
-        """When the sweep will be over; infinite without one."""
+        """When the sweep goes no further; infinite without one, or while it waits for another's."""
         sweep = self.sweep
-        if sweep is None:
+        if sweep is None or sweep.led:
             return math.inf
-        return sweep.started_s + sweep.count * sweep.cycle_s
+        count = sweep.count
+        if sweep.leads:
+            follower = self._follower()
+            if follower is None:
+                return math.inf
+            count = min(count, sweep.done + follower.left)
+        return sweep.started_s + count * sweep.cycle_s
+
+    @property
+    def left(self) -> int:
+        """Readings that are still to be taken."""
+        return self.sweep.count - self.sweep.done if self.sweep else 0
+
+    def _follower(self) -> Channel | None:
+        """The channel that reads whenever this one has sourced a level."""
+        found = (each for each in self.host.channels.values() if each is not self)
+        return next((each for each in found if each.sweep is not None and each.sweep.led), None)
+
+    def _slowest_cycle_s(self) -> float:
+        follower = self._follower()
+        reads_s = max(self._cycle_s, follower._cycle_s if follower else 0.0)  # noqa: SLF001
+        return max(0.0, float(self._src.get("delay"))) + reads_s
 
     def abort(self) -> None:
         """``smuX.abort()``: the sweep ends at once; the output stays as it is."""
@@ -490,15 +550,32 @@ class Channel:
             self.host.log.add("abort", channel=self.name, taken=self.sweep.done)
             self._finish(aborted=True)
 
-    def _take(self, sweep: Sweep, stop: int) -> None:
+    def _take(self, sweep: Sweep, stop: int, follower: Channel | None) -> None:
         count = len(sweep.levels)
         levels = [sweep.levels[k % count] for k in range(sweep.done, stop)]
         before_s = max(0.0, float(self._src.get("delay"))) + self._measure_delay_s
-        points = self.source.read(levels, before_s, self._window_s)
+        if follower is None:
+            self._keep(sweep, self.source.read(levels, before_s, self._window_s), sweep)
+            return
+        for level in levels:
+            self._keep(sweep, self.source.read([level], before_s, self._window_s), sweep)
+            follower.follow(sweep)
+
+    def follow(self, leading: Sweep) -> None:
+        """Take one reading, since the other channel has sourced a level."""
+        sweep = self.sweep
+        if sweep is not None:
+            level = sweep.levels[sweep.done % len(sweep.levels)]
+            self._keep(sweep, self.source.read([level], 0.0, self._window_s), leading)
+            if sweep.over:
+                self._finish(aborted=False)
+
+    def _keep(self, sweep: Sweep, points: list[Point], clock: Sweep) -> None:
+        """Store readings, at the times of the sweep that sets the pace."""
         stores = self.plan.buffers if self._trig_measure.get("action") else {}
         for k, point in enumerate(points, sweep.done):
-            self._stored(point, stores, sweep.started_s + k * sweep.cycle_s)
-        sweep.done = stop
+            self._stored(point, stores, clock.started_s + k * clock.cycle_s)
+        sweep.done += len(points)
 
     def _finish(self, *, aborted: bool) -> None:
         sweep, self.sweep = self.sweep, None

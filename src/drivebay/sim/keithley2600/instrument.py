@@ -194,6 +194,10 @@ class Keithley2600(ScpiInstrument):
             left_s = due_s - self.now_s()
             if left_s <= 0:
                 break
+            if not math.isfinite(due_s):
+                # Nothing will end it but an abort.
+                self._woken.wait()
+                continue
             if not self.clock.scale:
                 self.clock.set_s(due_s)
                 break
@@ -329,10 +333,12 @@ class Keithley2600(ScpiInstrument):
             model=self.model.name,
             serialno=self.serial_number,
             revision=FIRMWARE,
-            linefreq=float(self.line_frequency_hz),
             showerrors=0.0,
             prompts=0.0,
         )
+        node.settable("linefreq", float(self.line_frequency_hz), self._set_line_frequency)
+        node.settable("autolinefreq", True, bool)
+        self._node = node
         names: dict[str, Any] = {
             "print": self._print,
             "printnumber": self._print_numbers,
@@ -355,6 +361,12 @@ class Keithley2600(ScpiInstrument):
         }
         names.update({f"smu{name}": each.table for name, each in self.channels.items()})
         return names
+
+    def _set_line_frequency(self, value: Any) -> float:
+        """``localnode.linefreq``: 50 or 60; it is not detected any more then (2600AS, 19-87)."""
+        self.line_frequency_hz = one_of(50, 60)(value)
+        self._node.put("autolinefreq", False)
+        return self.line_frequency_hz
 
     def _quiet(self, name: str, **fields: Any) -> Attributes:
         table = Attributes(name, self.refuse, open_=True)
@@ -471,7 +483,7 @@ class Keithley2600(ScpiInstrument):
 
 
 def _measurement(channel: Channel) -> float:
-    """Bit 0 a voltage limit, 1 a current limit, 8 readings in a dedicated buffer (9-289)."""
+    """Bit 0 a voltage limit, 1 a current limit, 8 readings in a dedicated buffer (9-290)."""
     limited = channel.table.get("source").get("compliance")
     bits = (2.0 if channel.source.function == "VOLT" else 1.0) if limited else 0.0
     return bits + (256.0 if any(each.length() for each in channel.buffers) else 0.0)
