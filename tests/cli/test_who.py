@@ -46,6 +46,7 @@ def test_two_instruments_may_do_together_what_neither_does_alone(drivebay, home)
     assert "2601B" not in alone
     assert "2601B" in pairs
     assert "keithley_2400" in pairs
-    assert "keithley_2450" in pairs.partition("more do not claim")[2]
+    assert "keithley_2450" in pairs
+    assert "keysight_e4980a" in pairs.partition("more do not claim")[2]
     told = drivebay("who", "transfer_curve", "--json").json
     assert {each["model"] for each in told if each["paired"] and not each["able"]} >= {"2400"}

@@ -250,6 +250,15 @@ def test_it_is_gold_on_the_simulator(resource):
     assert report.level == "gold", str(report)
 
 
+@pytest.mark.parametrize("model", ["2601B", "2636B"])
+def test_other_members_of_the_family_are_gold_too(model):
+    devices = {"a": Resistor(1000.0), "b": Resistor(1e5)}
+    with ScpiServer(Keithley2600(model, devices, time_scale=0.0)) as server:
+        report = check_driver("keithley_2600", server.resource)
+
+    assert report.level == "gold", str(report)
+
+
 # -- limits ----------------------------------------------------------------------------------------
 
 
