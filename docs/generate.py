@@ -28,7 +28,10 @@ ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 # Codes of stages that keep no table of their own; a test finds any that is missing here.
 DRIVER_CODES = {
     "M101": ("the class has a method the manifest does not list", "list it; look-ups use the list"),
-    "M102": ("`@driver_plugin` and `plugin.yaml` disagree", "keep what is said once"),
+    "M102": (
+        "the class, or its `@driver_plugin`, and `plugin.yaml` disagree",
+        "keep what is said once; a class that can be paced has `paired_methods`",
+    ),
     "M103": ("no `safe_state`", "declare what switches the output off"),
     "M104": ("no `manufacturer`, so any maker's instrument of that model fits", "name it"),
     "M105": (

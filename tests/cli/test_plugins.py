@@ -11,6 +11,24 @@ import yaml
 
 from drivebay.cli import failures
 
+PACED = """
+from contextlib import contextmanager
+
+from drivebay.driver import SteppedSource
+
+
+class Paced(SteppedSource):
+    @contextmanager
+    def stepping(self, p):
+        yield
+
+    def step_to(self, level_v):
+        pass
+
+    def step_read(self):
+        return {}
+"""
+
 DECORATED = """\
 from drivebay.driver import ScpiDriver, driver_plugin, method
 
@@ -265,6 +283,25 @@ class TestCheck:
         assert done.code == failures.OK
         assert any("@driver_plugin says version '1.0.0', plugin.yaml" in each for each in messages)
         assert any("has more, the manifest does not list it" in each for each in messages)
+
+    @pytest.mark.parametrize(("claims", "told"), [([], True), (["transfer_curve"], False)])
+    def test_a_class_that_can_be_paced_without_the_claim_is_a_warning(
+        self, drivebay, tmp_path, write_plugin, claims, told
+    ):
+        folder = write_plugin(
+            tmp_path,
+            "acme",
+            driver_source=PACED,
+            driver_class="driver.Paced",
+            supported_methods=[],
+            paired_methods=claims,
+        )
+
+        done = drivebay("plugins", "check", str(folder), "--json")
+
+        messages = [each["message"] for each in done.json["plugins"][0]["diagnostics"]]
+        assert done.code == failures.OK
+        assert any("can be paced" in each for each in messages) is told
 
     def test_a_file_with_a_decorated_class_is_a_plugin(self, drivebay, tmp_path):
         file = tmp_path / "deco.py"

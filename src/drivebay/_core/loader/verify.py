@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final
 
-from drivebay._core.contract import InstrumentDriver, ScpiDriver, plugin_metadata
+from drivebay._core.contract import InstrumentDriver, ScpiDriver, SteppedSource, plugin_metadata
 from drivebay._core.errors import LoadError, nearest
 from drivebay._core.manifest import PluginMetadata, canonical_name
 
@@ -107,16 +107,19 @@ def _verify_paced(found: type, metadata: PluginMetadata) -> None:
 
 
 def drift(found: type, metadata: PluginMetadata) -> tuple[str, ...]:
-    """Return where a class's own ``@driver_plugin`` contradicts the manifest that leads to it."""
+    """Return where a class, or its own ``@driver_plugin``, contradicts the manifest it is of."""
+    paced: tuple[str, ...] = ()
+    if issubclass(found, SteppedSource) and not metadata.paired_methods:
+        paced = (f"{found.__qualname__} can be paced, the manifest has no paired_methods",)
     said = plugin_metadata(found)
     if said is None:
-        return ()
+        return paced
     pairs: list[tuple[str, object, object]] = [
         (key, getattr(said, key), getattr(metadata, key))
         for key in ("version", "supported_methods", "supported_models")
     ]
     pairs.append(("name", canonical_name(said.name), canonical_name(metadata.name)))
-    return tuple(
+    return paced + tuple(
         f"@driver_plugin says {key} {mine!r}, plugin.yaml says {theirs!r}"
         for key, mine, theirs in pairs
         if mine != theirs
