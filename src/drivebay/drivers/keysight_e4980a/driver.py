@@ -4,8 +4,8 @@ Promises: levels run as list sweeps on the instrument in pieces of about 0.25 s;
 on at 0 V and goes off whatever happened. Never asks for readings before the sweep has ended: it
 polls the status, so that an abort is obeyed at once.
 
-Facts: *Keysight E4980A/E4980AL Precision LCR Meter User's Guide*, E4980-90230, "SCPI Command
-Reference", and the data sheet 5989-4435EN. See README.md.
+Facts: *Keysight E4980A/E4980AL Precision LCR Meter User's Guide*, E4980-90230, and the data sheet
+5989-4435EN; README.md says page by page which of them could be confirmed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from drivebay.driver import (
 _MOST_POINTS = 201
 _MOST_AVERAGES = 256
 _PIECE_S = 0.25
-# Operation status: a list sweep or a measurement runs.
+# Operation status: a list sweep or a measurement runs (table 8-2, 270).
 _RUNNING = 8 | 16
 # Longest that a reading takes, at 20 Hz and at 1 kHz and above (data sheet, "Measurement time").
 _SLOW_S = {"short": 0.33, "medium": 0.38, "long": 0.48}

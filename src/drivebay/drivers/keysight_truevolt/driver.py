@@ -48,7 +48,7 @@ _TEST_CURRENT_A = ((1e3, 1e-3), (1e4, 1e-4), (1e5, 1e-5), (1e6, 5e-6), (1e9, 5e-
 # than this is not expected. Assumed.
 _OPEN_LEADS_V = 12.0
 # Questionable data register: readings were overwritten before they were read; a sample took longer
-# than the sample timer, so that its time is not sure ("STATus subsystem").
+# than the sample timer, so that its time is not sure (386).
 _LOST, _MISTIMED = 16384, 4
 _LONGEST_PAUSE_S = 0.1
 

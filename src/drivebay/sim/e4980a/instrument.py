@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from drivebay.sim.registry import Options
 
 NO_NUMBER = 9.9e37
-# Status of a reading: nothing measured yet, good, overload.
+# Status of a reading: nothing measured yet, good, overload (User's Guide, 261).
 NO_DATA, GOOD, OVERLOAD = -1, 0, 1
-# Operation register: a list sweep runs, a measurement runs.
+# Operation register: a list sweep runs, a measurement runs (table 8-2, 270).
 SWEEPING, MEASURING = 8, 16
 SOURCE_OHM = 100.0
 BIAS_LIMIT_A = 0.1
