@@ -82,6 +82,8 @@ $(BENCH)/.ready: pyproject.toml constraints.txt Makefile | $(VENV)/.uv
 	@test -x $(BENCH)/bin/python || $(PY) -m venv $(BENCH)
 	@$(PYTHON) -m uv pip install --quiet --python $(BENCH)/bin/python -c constraints.txt \
 		-e '.[all]' jsonschema npe2 pymeasure qcodes stevedore watchfiles
+	@# Of instro only a simulator is used, which needs nothing; its own needs are large.
+	@$(PYTHON) -m uv pip install --quiet --python $(BENCH)/bin/python --no-deps instro==1.22.0
 	@touch $@
 
 .PHONY: bench

@@ -18,6 +18,7 @@ from drivebay import PluginMetadata
 ROOT = Path(__file__).parents[1]
 DRIVERS = Path(drivebay.__file__).parent / "drivers"
 CASES = ROOT / "tests" / "system" / "cross" / "cases.yaml"
+OTHERS = ("simulators", "exchanges", "records", "servers")
 SIMULATED = ROOT / "tests" / "drivers" / "simulated"
 INTRODUCTION = (
     "Every built-in driver. **None has run a real instrument yet**: levels and cross-tests are on "
@@ -66,7 +67,7 @@ def _cases_of(name: str, cases: Mapping[str, Any]) -> Iterator[str]:
     for case in (*cases["clients"], *cases["elsewhere"]):
         if case["driver"] == name:
             yield f"on our simulator: {case['proves']}"
-    for case in cases["simulators"]:
+    for case in (each for key in OTHERS for each in cases[key]):
         if case["driver"] == name:
             yield f"on a simulator of others: {case['proves']}"
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import pytest
 import yaml
 
 import drivebay
-from drivebay import Bay, InstrumentError
+from drivebay import Bay, InstrumentError, LimitError, LinkTimeoutError
 from drivebay.sim.circuit import Circuit
 from drivebay.sim.devices import Resistor
 from drivebay.sim.eventlog import EventLog
@@ -34,6 +37,15 @@ SIMULATORS = [
     pytest.param(case, id=f"{case['driver']}-{case['file']}-{case['resource']}")
     for case in CASES["simulators"]
 ]
+EXCHANGES = [pytest.param(case, id=case["file"]) for case in CASES["exchanges"]]
+RECORDS = [pytest.param(case, id=case["file"]) for case in CASES["records"]]
+SERVERS = [pytest.param(case, id=case["software"]) for case in CASES["servers"]]
+PACKAGES = {
+    "PyMeasure": "pymeasure",
+    "QCoDeS": "qcodes",
+    "pyvisa-sim": "pyvisa_sim",
+    "instro": "instro",
+}
 # QCoDeS pins its own versions, so it lives in an environment beside ours.
 PLACES = (HERE.parents[2], Path(sys.prefix).parent)
 
@@ -41,7 +53,7 @@ PLACES = (HERE.parents[2], Path(sys.prefix).parent)
 @cache
 def interpreter(software: str) -> str | None:
     """A Python that has the software; None where there is none."""
-    package = {"PyMeasure": "pymeasure", "QCoDeS": "qcodes", "pyvisa-sim": "pyvisa_sim"}[software]
+    package = PACKAGES[software]
     if importlib.util.find_spec(package):
         return sys.executable
     for place in PLACES:
@@ -65,18 +77,25 @@ def needed(software: str) -> str:
 
 def file_of(case: dict[str, Any]) -> Path:
     """Where the other program keeps a simulator file."""
-    package = {"QCoDeS": "qcodes", "pyvisa-sim": "pyvisa_sim"}[case["software"]]
-    code = f"import importlib.util as u; print(u.find_spec({package!r}).origin)"
-    python = needed(case["software"])
-    origin = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
-    folder = Path(origin.stdout.strip()).parent
-    return (folder / "instrument" / "sims" if package == "qcodes" else folder) / case["file"]
+    folder = folder_of(case["software"])
+    return (folder / "instrument" / "sims" if folder.name == "qcodes" else folder) / case["file"]
+
+
+def folder_of(software: str) -> Path:
+    """Where the other program is installed."""
+    found = f"importlib.util.find_spec({PACKAGES[software]!r})"
+    code = f"import importlib.util; print(*{found}.submodule_search_locations)"
+    done = subprocess.run(
+        [needed(software), "-c", code], check=True, capture_output=True, text=True
+    )
+    return Path(done.stdout.strip())
 
 
 def bench_of(tmp_path: Path, case: dict[str, Any]) -> Path:
     pytest.importorskip("pyvisa_sim")
     path = tmp_path / "bench.yaml"
     entry = {"resource": case["resource"], "visa_library": f"{file_of(case)}@sim"}
+    entry |= {key: case[key] for key in ("limits", "terminator") if key in case}
     path.write_text(yaml.safe_dump({"instruments": {"theirs": entry}}), encoding="utf-8")
     return path
 
@@ -146,6 +165,69 @@ def test_the_driver_that_is_found_opens_it_and_knows_its_model(case, tmp_path):
 
     assert model
     assert model in idn
+
+
+@pytest.mark.parametrize("case", EXCHANGES)
+def test_what_is_set_on_what_others_simulate_is_read_back(case, tmp_path):
+    how = {"plugin": case["plugin"]} if "plugin" in case else {}
+    with Bay(bench=bench_of(tmp_path, case)) as bay, bay.open("theirs", **how) as instrument:
+        for command in case["sends"]:
+            instrument.write(command)
+        if "beyond" in case:
+            with pytest.raises(LimitError):
+                instrument.write(case["beyond"])
+        answers = {question: instrument.query(question) for question in case["asks"]}
+
+        assert instrument.plugin_name == case["driver"]
+    assert answers == case["asks"]
+
+
+@pytest.mark.parametrize("case", RECORDS)
+def test_what_others_simulate_is_recorded_over_time(case, tmp_path):
+    how: dict[str, Any] = {"plugin": case["driver"], "config": case["config"]}
+    asked = {"command": case["command"], "columns": case["columns"], "readings": 5}
+    with Bay(bench=bench_of(tmp_path, case)) as bay, bay.open("theirs", **how) as instrument:
+        run = instrument.measure("record", **asked)
+
+    assert run.state == "done"
+    for name, value in zip(case["columns"].split(","), case["row"], strict=True):
+        assert run[name] == pytest.approx([value] * 5)
+    assert (np.diff(run["time_s"]) > 0).all()
+
+
+@contextmanager
+def served(case: dict[str, Any]) -> Iterator[str]:
+    """A simulator of others in a process of its own; where it listens."""
+    # -P: the folder of the file is no place for imports; a file in it is called types.py.
+    words = [
+        needed(case["software"]),
+        "-P",
+        "-u",
+        str(folder_of(case["software"]) / case["module"]),
+    ]
+    with subprocess.Popen([*words, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"TCPIP\S+SOCKET", process.stdout.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("case", SERVERS)
+def test_a_simulator_that_others_serve_is_read_and_its_refusals_are_told(case, tmp_path):
+    how: dict[str, Any] = {"plugin": case["driver"], "config": {"timeout_s": 0.5}}
+    with served(case) as resource, Bay() as bay, bay.open(resource, **how) as instrument:
+        for command, value in case["finds"].items():
+            run = instrument.measure("record", command=command, readings=3)
+            assert run["value"] == pytest.approx([value] * 3, rel=0.05)
+
+        with pytest.raises(LinkTimeoutError) as unanswered:
+            instrument.measure("query", command=case["unknown"])
+    told = "\n".join([str(unanswered.value), *getattr(unanswered.value, "__notes__", ())])
+    assert case["unknown"] in told
+    assert str(case["refuses"]) in told
 
 
 @pytest.mark.parametrize("case", CASES["elsewhere"], ids=lambda case: case["test"])
