@@ -170,6 +170,27 @@ def qcodes_e4980a(resource: str) -> dict[str, Any]:
     return found
 
 
+def pymeasure_hp34401a(resource: str) -> dict[str, Any]:
+    from pymeasure.instruments.hp import HP34401A
+
+    # The Truevolts took the place of this one, and obey its commands.
+    ends = {"read_termination": "\n", "write_termination": "\n"}
+    meter = HP34401A(resource, visa_library="@py", **ends)
+    meter.function_ = "R2W"
+    meter.range_ = 1e3
+    meter.nplc = 1
+    found: dict[str, Any] = {"resistance_ohm": meter.reading, "range_ohm": meter.range_}
+    meter.sample_count = 3
+    found |= {"readings": float(len(meter.reading)), "nplc": meter.nplc}
+    meter.sample_count = 1
+    meter.function_ = "DCV"
+    meter.autorange = True
+    found["across_v"] = round(abs(meter.reading), 3)
+    found["errors"] = [str(error) for error in meter.check_errors() or ()]
+    meter.adapter.close()
+    return found
+
+
 def qcodes_34465a(resource: str) -> dict[str, Any]:
     from qcodes.instrument_drivers.Keysight import Keysight34465A
 
