@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drivebay import (
     AbortedError,
@@ -26,7 +30,10 @@ from drivebay import (
     ParameterError,
     PluginManager,
     PluginStateError,
+    RunError,
 )
+from drivebay._core.runs.transcript import Message, in_time
+from drivebay.cli import command_tree
 from drivebay.driver import SteppedSource
 from drivebay.sim import Keithley2400Server, Resistor
 
@@ -85,6 +92,95 @@ def test_a_transfer_curve_is_one_run_that_names_both_instruments(bay, gate, drai
     assert [both[channel]["identity"]["serial"] for channel in ("gate", "drain")] == ["1", "2"]
     assert both["gate"]["resource"] == gate.resource
     assert bay.runs.open(run.id).provenance["instruments"] == both
+
+
+def test_the_record_of_two_has_what_each_was_told_and_says_whose_it_is(bay, gate, drain):
+    with bay.pair(gate=gate.resource, drain=drain.resource) as pair:
+        pair.gate.write(":DISP:ENAB ON")  # by hand: no part of the run
+        run = pair.transfer_curve(**CURVE)
+
+    assert run.verify() == ()
+    assert set(run.instruments) == {"gate", "drain"}
+    assert run.instruments["gate"]["config"] == {"timeout_s": 5.0}
+    said = run.transcript
+    assert [message.time_ns for message in said] == sorted(message.time_ns for message in said)
+    for name, server, limit in (("gate", gate, b"0.0001"), ("drain", drain, b"0.01")):
+        sent = [m.data for m in said if (m.instrument, m.direction) == (name, "w")]
+        at_instrument = [f"{event['text']}\n".encode() for event in server.log.named("message")]
+        assert b":SENS:CURR:PROT " + limit + b"\n" in sent
+        assert sum(data == b":READ?\n" for data in sent) == len(run)
+        measured = [m.data for m in said if (m.instrument, m.phase) == (name, "measure")]
+        begin = at_instrument.index(next(data for data in measured))
+        written = [
+            m.data
+            for m in said
+            if (m.instrument, m.phase) == (name, "measure") and m.direction == "w"
+        ]
+        assert at_instrument[begin : begin + len(written)] == written
+        connected = [m for m in said if (m.instrument, m.phase) == (name, "connect")]
+        assert connected
+        assert all(message.time_ns < 0 for message in connected)
+    assert b":DISP:ENAB ON\n" not in {message.data for message in said}
+
+
+def test_a_run_of_one_instrument_names_none_in_its_transcript(bay, gate):
+    with bay.open(gate.resource) as smu:
+        run = smu.iv_sweep(start_v=0, stop_v=1, points=3, compliance_a=0.01)
+
+    assert run.instruments == {}
+    assert {message.instrument for message in run.transcript} == {""}
+
+
+def test_the_traffic_of_two_is_shown_and_exported_with_whose_it_is(
+    bay, gate, drain, tmp_path, monkeypatch
+):
+    h5py = pytest.importorskip("h5py", reason="needs the extra [export]")
+    run = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+
+    shown = (
+        CliRunner().invoke(command_tree(), ["runs", "show", str(run.path), "--transcript"]).output
+    )
+    summary = CliRunner().invoke(command_tree(), ["runs", "show", str(run.path)]).output
+    (exported,) = bay.runs.export(run, tmp_path / "run.h5")
+
+    whose = [message.instrument for message in run.transcript]
+    assert [line.split()[2] for line in shown.splitlines()] == whose
+    assert re.search(r"^  gate +KEITHLEY.* 1 at ", summary, re.MULTILINE)
+    assert re.search(r"^  drain +KEITHLEY.* 2 at ", summary, re.MULTILINE)
+    with h5py.File(exported) as file:
+        assert list(file["transcript/instrument"].asstr()[:]) == whose
+
+
+def test_a_run_of_two_instruments_says_why_it_is_not_replayed(bay, gate, drain):
+    run = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+
+    with pytest.raises(RunError, match=r"gate \(keithley_2400\) and drain \(keithley_2400\)"):
+        run.replay()
+
+
+@given(
+    steps=st.lists(
+        st.lists(st.tuples(st.sampled_from(["gate", "drain"]), st.integers(0, 5)), max_size=6),
+        max_size=8,
+    )
+)
+def test_messages_of_two_come_in_the_order_of_their_times(steps: list[list[tuple[str, int]]]):
+    time_ns, blocks = 0, []
+    for step in steps:
+        heard = []
+        for name, gap in step:
+            time_ns += gap
+            heard.append(Message(time_ns, "measure", "w", b"X", name))
+        # As a recorder stores them: what one has said in a step, then what the other has.
+        blocks += sorted(heard, key=lambda message: message.instrument)
+
+    merged = list(in_time(blocks, ("gate", "drain")))
+
+    assert [message.time_ns for message in merged] == sorted(m.time_ns for m in blocks)
+    for name in ("gate", "drain"):
+        assert [m for m in merged if m.instrument == name] == [
+            m for m in blocks if m.instrument == name
+        ]
 
 
 def test_an_output_curve_steps_the_drain_at_each_gate_voltage(bay, gate, drain):

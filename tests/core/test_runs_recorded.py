@@ -18,7 +18,7 @@ import yaml
 
 from drivebay import AbortedError, Bay, DriverCrashedError, LimitError, PluginError
 from drivebay._core.errors import LinkLostError
-from drivebay._core.runs import Recorder, Run, RunStore
+from drivebay._core.runs import Recorder, Run, RunStore, Voice
 from drivebay._core.runs import recorder as recording
 from drivebay.sim import Keithley2400Server, Resistor
 
@@ -147,9 +147,10 @@ def test_a_measurement_that_talks_more_than_the_keeper_holds_loses_nothing(
 def recorder(tmp_path: Path) -> Any:
     made = []
 
-    def make(**options: Any) -> Recorder:
+    def make(traffic: Any = None) -> Recorder:
         draft = RunStore(tmp_path / "runs").draft(method="m", columns=[("x", "V", "float")])
-        one = Recorder(draft, kept=lambda _: None, failed=lambda _: None, **options)
+        voices = {} if traffic is None else {"": Voice(traffic)}
+        one = Recorder(draft, kept=lambda _: None, failed=lambda _: None, voices=voices)
         made.append((one, draft.shape.started_ns))
         return one
 

@@ -79,6 +79,11 @@ class Measurement:
             spec = replace(spec, columns=self._declared)
         return spec, check_parameters(metadata, self.method, plain)
 
+    @property
+    def parts(self) -> dict[str, Session]:
+        """The sessions it is made of, by what each is called in its record; one needs no name."""
+        return {"": self.session}
+
     def abort(self, by: str = "user") -> None:
         """Stop it, from any thread; returns without waiting for the end.
 

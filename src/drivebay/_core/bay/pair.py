@@ -1,8 +1,8 @@
 """Two instruments at one device, measured with as if they were one: a gate and a drain.
 
-Promises: one run holds the points and the code of both and names both (the conversation in it is
-the drain's); an output is on only while both are watched, and the failure of either, its driver's
-or its owner's, makes both safe. Each step waits for both: the swept channel goes to its level, the
+Promises: one run holds the points, the code and the conversation of both and says of each message
+whose it is; an output is on only while both are watched, and the failure of either, its driver's or
+its owner's, makes both safe. Each step waits for both: the swept channel goes to its level, the
 delay passes, then both are read.
 
 Each instrument keeps its own driver, lease, limits and keeper; nothing here knows a command.
@@ -34,6 +34,7 @@ from drivebay._core.errors import (
     ParameterError,
 )
 from drivebay._core.keeper import SafeStateReport
+from drivebay._core.manifest import secrets_of
 from drivebay._core.manifest.fields import PAIRED_METHODS
 from drivebay._core.measurement import Measurement
 from drivebay._core.methods import STANDARD, OutputCurve, TransferCurve, validate
@@ -144,6 +145,8 @@ class Pair:
                 "idn": each.idn,
                 "identity": each.identity,
                 "plugin": each.code,
+                "bench": _inside(each).bench(),
+                **_options(_inside(each).session),
             }
             for channel, each in (("gate", self.gate), ("drain", self.drain))
         }
@@ -169,6 +172,11 @@ class CurvesMeasurement(Measurement):
         self._gate, self._drain = _inside(gate).session, _inside(drain).session
         # To the rest of the stage two sessions are one, which does everything to both.
         super().__init__(cast("Session", _Sessions(self._gate, self._drain)), method, params)
+
+    @property
+    def parts(self) -> dict[str, Session]:
+        """The two sessions, by the place of their instruments at the device."""
+        return {"gate": self._gate, "drain": self._drain}
 
     def _checked(self, params: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         spec = STANDARD[self.method]
@@ -240,16 +248,28 @@ class CurvesMeasurement(Measurement):
                     seat.call("get_status")  # raises what it died of
 
 
+def _options(session: Session) -> dict[str, Any]:
+    """The options of a driver as a run keeps them."""
+    options = secrets_of(session.metadata, session.seat.config)
+    return {"config": options.config, "config_withheld": list(options.withheld)}
+
+
 class _Inside(NamedTuple):
     """What an instrument does not show its users."""
 
     session: Session
+    bench: Callable[[], dict[str, Any]]
     draft: Callable[..., RunDraft]
     went_well: Callable[[], None]
 
 
 def _inside(instrument: Instrument) -> _Inside:
-    return _Inside(instrument._session, instrument._draft, instrument._went_well)  # noqa: SLF001 - one stage
+    return _Inside(
+        instrument._session,  # noqa: SLF001 - one stage
+        instrument._bench,  # noqa: SLF001
+        instrument._draft,  # noqa: SLF001
+        instrument._went_well,  # noqa: SLF001
+    )
 
 
 class _Sessions:
@@ -270,14 +290,6 @@ class _Sessions:
     @listener.setter
     def listener(self, told: Any) -> None:
         self._gate.listener = self._drain.listener = told
-
-    @property
-    def unrecorded(self) -> Any:
-        return self._drain.unrecorded
-
-    @unrecorded.setter
-    def unrecorded(self, cursor: Any) -> None:
-        self._drain.unrecorded = cursor
 
     def claim(self) -> None:
         self._gate.claim()

@@ -17,7 +17,7 @@ from drivebay._core.bay.handover import Handover
 from drivebay._core.errors import DrivebayError, PluginStateError
 from drivebay._core.manifest import Secrets, secrets_of
 from drivebay._core.measurement import Measurement
-from drivebay._core.runs import Recorder, Run, RunDraft
+from drivebay._core.runs import Recorder, Run, RunDraft, Voice
 from drivebay._core.session import Session, nobody
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Stream:
         self._chunks = Handover(lambda: self.run)
         self._thread: threading.Thread | None = None
         self._iterator: Iterator[Chunk] | None = None
-        self._secrets = Secrets({})
+        self._secrets: dict[str, Secrets] = {}
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -101,19 +101,20 @@ class Stream:
         try:
             # On disk first: a point that was shown is a point that is kept.
             draft = self._draft(self._measurement)
-            self._secrets = secrets_of(session.metadata, session.seat.config)
-            tap = _Tap(session, draft.shape.started_ns, self._secrets)
+            parts = self._measurement.parts
+            self._secrets = {
+                name: secrets_of(each.metadata, each.seat.config) for name, each in parts.items()
+            }
+            began_ns = draft.shape.started_ns
+            taps = {name: _Tap(parts[name], began_ns, self._secrets[name]) for name in parts}
             recorder = Recorder(
                 draft,
                 kept=self._chunks.put,
                 failed=self._not_kept,
-                traffic=tap.taken,
-                connected=tap.connected(),
+                voices={name: Voice(tap.taken, tap.connected()) for name, tap in taps.items()},
             )
             self._recorder = recorder
-            session.listener = lambda kind, data: recorder.note(
-                kind, self._secrets.masked_data(data)
-            )
+            session.listener = lambda kind, data: recorder.note(kind, self._masked(data))
             self._thread = threading.Thread(
                 target=self._record, args=(recorder,), name=f"drivebay-{self._measurement.method}"
             )
@@ -158,8 +159,7 @@ class Stream:
                 if state == "done":
                     self._went_well()
                 measurement.session.listener = nobody
-                reason = self._secrets.masked_data(measurement.reason)
-                recorder.finish(state, reason, measurement.values)
+                recorder.finish(state, self._masked(measurement.reason), measurement.values)
         except BaseException as exc:  # noqa: BLE001 - task root
             if isinstance(exc, DrivebayError):
                 exc.run_id = recorder.run_id
@@ -169,6 +169,12 @@ class Stream:
                 measurement.session.release()
             finally:
                 self._chunks.end()
+
+    def _masked(self, data: Any) -> Any:
+        """Data for the record, without what is secret of any of the drivers."""
+        for secrets in self._secrets.values():
+            data = secrets.masked_data(data)
+        return data
 
     def _not_kept(self, error: BaseException) -> None:
         """Stop measuring what cannot be kept, without waiting for the next chunk."""

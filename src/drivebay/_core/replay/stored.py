@@ -29,7 +29,8 @@ def recording_of(run: Run) -> Recording:
     """Take a recording out of a run.
 
     Raises:
-        RunError: the run holds no transcript, as one of an older version.
+        RunError: the run holds no transcript, as one of an older version, or that of several
+            instruments.
         StoreError: a part of it is damaged, or is not what a run holds; the message names it.
     """
     try:
@@ -40,6 +41,15 @@ def recording_of(run: Run) -> Recording:
 
 
 def _recording_of(run: Run) -> Recording:
+    if len(run.instruments) > 1:
+        who = " and ".join(
+            f"{name} ({dict(each.get('plugin') or {}).get('name', '?')})"
+            for name, each in run.instruments.items()
+        )
+        raise RunError(
+            f"run {run.id} was measured by {len(run.instruments)} instruments in step, {who}, and"
+            " a replay is of one driver; its transcript says of each message whose it is"
+        )
     messages = [Message(m.time_ns, m.phase, m.direction, m.data) for m in run.messages()]
     if not messages:
         raise RunError(f"run {run.id} holds no transcript, so there is nothing to replay it with")

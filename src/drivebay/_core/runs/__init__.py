@@ -9,7 +9,7 @@ from drivebay._core.runs.catalogue import Rebuilt
 from drivebay._core.runs.litter import Litter
 from drivebay._core.runs.marks import Mark, Note
 from drivebay._core.runs.points import Points
-from drivebay._core.runs.recorder import Recorder
+from drivebay._core.runs.recorder import Recorder, Voice
 from drivebay._core.runs.run import Run
 from drivebay._core.runs.store import RunStore
 from drivebay._core.runs.transcript import Message
@@ -29,4 +29,5 @@ __all__ = [
     "RunDraft",
     "RunStore",
     "RunWriter",
+    "Voice",
 ]

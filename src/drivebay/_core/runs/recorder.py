@@ -39,6 +39,21 @@ Heard = Sequence[tuple[int, str, bytes]]
 Traffic = Callable[[], tuple[Heard, int]]
 """Gives what came since it was last called, and how many messages were missed."""
 
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One instrument of a measurement, as its record hears it.
+
+    Attributes:
+        traffic: asked for what was said to it and by it; from the recorder's thread. What came
+            before the run began is left out.
+        connected: what was said when its driver connected.
+    """
+
+    traffic: Traffic
+    connected: Heard = ()
+
+
 _MOST_WAITING: Final = 256
 """Chunks, each about a quarter of a second of measuring, that may wait for a slow disk."""
 
@@ -76,11 +91,9 @@ class Recorder:
     Args:
         draft: the run.
         kept: called with each chunk, in order, once it is on the disk; from the recorder's thread.
-        traffic: asked for what was said to the instrument; from the recorder's thread. What came
-            before the run began is left out.
-        connected: what the driver said when it connected.
         failed: called once with the error if the store fails before the end was asked for; from
             the recorder's thread. Must not raise.
+        voices: the instruments, by what each is called in the run; one alone needs no name.
     """
 
     def __init__(
@@ -88,16 +101,16 @@ class Recorder:
         draft: RunDraft,
         kept: Callable[[Any], None],
         failed: Callable[[BaseException], None],
-        traffic: Traffic | None = None,
-        connected: Heard = (),
+        voices: Mapping[str, Voice] | None = None,
     ) -> None:
         self.run_id = draft.id
         self._draft = draft
         self._kept = kept
         self._failed = failed
-        self._traffic = traffic
-        self._connected = connected
-        self._said: list[tuple[int, str, bytes]] = []  # not packed yet
+        self._voices = dict(voices or {})
+        self._connected = {name: voice.connected for name, voice in self._voices.items()}
+        # Not packed yet, by instrument.
+        self._said: dict[str, list[tuple[int, str, bytes]]] = {name: [] for name in self._voices}
         self._packed: list[Block] = []  # not stored yet
         self._noted: deque[Event] = deque()  # its append and popleft are atomic
         self._events = 0
@@ -239,7 +252,7 @@ class Recorder:
             if self._ending.wait(min(left_s, _PACK_EVERY_S)):
                 return
             self._listen()
-            if sum(len(data) for _, _, data in self._said) >= _PACK_BYTES:
+            if sum(len(data) for each in self._said.values() for _, _, data in each) >= _PACK_BYTES:
                 self._pack_said()
 
     def _beside(self, *, last: bool) -> Beside:
@@ -256,29 +269,32 @@ class Recorder:
 
     def _listen(self) -> None:
         """Take what was said since this was last asked."""
-        if self._traffic is None:
-            return
-        try:
-            heard, missed = self._traffic()
-        except DrivebayError as exc:
-            # Its keeper is gone, and so is what it heard; the measurement hears of that by itself.
-            self._traffic = None
-            self.note("incomplete", {"transcript": f"{type(exc).__name__}: {exc}"})
-            return
-        if missed:
-            self.note("incomplete", {"messages_left_out": missed})
-        began_ns = self._draft.shape.started_ns
-        self._said += [each for each in heard if each[0] >= began_ns]
+        for name, voice in list(self._voices.items()):
+            who = {"instrument": name} if name else {}
+            try:
+                heard, missed = voice.traffic()
+            except DrivebayError as exc:
+                # Its keeper is gone, and so is what it heard; the measurement hears of that itself.
+                del self._voices[name]
+                self.note("incomplete", {"transcript": f"{type(exc).__name__}: {exc}", **who})
+                continue
+            if missed:
+                self.note("incomplete", {"messages_left_out": missed, **who})
+            began_ns = self._draft.shape.started_ns
+            self._said[name] += [each for each in heard if each[0] >= began_ns]
 
     def _pack_said(self) -> None:
-        connected, self._connected = self._connected, ()
-        said, self._said = self._said, []
+        connected, self._connected = self._connected, {}
+        said, self._said = self._said, {name: [] for name in self._said}
         began_ns = self._draft.shape.started_ns
-        phases: tuple[tuple[Phase, Heard], ...] = (("connect", connected), ("measure", said))
-        for phase, heard in phases:
-            self._packed += blocks(
-                phase, [(at_ns - began_ns, way, data) for at_ns, way, data in heard]
-            )
+        phases: tuple[tuple[Phase, Mapping[str, Heard]], ...] = (
+            ("connect", connected),
+            ("measure", said),
+        )
+        for phase, by_name in phases:
+            for name, heard in by_name.items():
+                since = [(at_ns - began_ns, way, data) for at_ns, way, data in heard]
+                self._packed += blocks(phase, since, name)
 
     def _end_as_failed(self, error: BaseException) -> None:
         """Say in the run why it stops, where the disk still takes that."""

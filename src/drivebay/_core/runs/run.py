@@ -188,8 +188,9 @@ class Run:
     def transcript(self) -> list[Message]:
         """Everything that went to and from the instrument, in order.
 
-        What its driver said when it connected comes first, in phase ``connect``. Empty for a run of
-        format 1. Of a long run take :meth:`messages`.
+        What its driver said when it connected comes first, in phase ``connect``. Of a run with
+        several instruments each message says whose it is. Empty for a run of format 1. Of a long
+        run take :meth:`messages`.
 
         Raises:
             StoreError: a block of it is damaged; :meth:`salvage_transcript` reads the others.
@@ -198,6 +199,18 @@ class Run:
 
     def messages(self) -> Iterator[Message]:
         """Give the messages of :attr:`transcript`, reading a block at a time. Raises: as it."""
+        several = self.instruments
+        return traffic.in_time(self._messages(), tuple(several)) if several else self._messages()
+
+    @property
+    def instruments(self) -> dict[str, dict[str, Any]]:
+        """The instruments of a run with several, by name: identity, resource, plugin, bench.
+
+        Empty for a run with one, of which all that is in the run itself.
+        """
+        return dict(self.provenance.get("instruments") or {})
+
+    def _messages(self) -> Iterator[Message]:
         self._learn_counts()
         blocks = 0
         while True:

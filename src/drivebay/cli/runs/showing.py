@@ -95,14 +95,22 @@ def _mark_facts(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _instrument_facts(run: Run) -> Iterator[tuple[str, str]]:
-    identity = run.identity if isinstance(run.identity, dict) else {}
-    alias = str(run.bench.get("alias") or "")
-    names = (str(identity.get(key) or "") for key in ("manufacturer", "model", "serial"))
+    if run.instruments:
+        for name, each in run.instruments.items():
+            alias, resource = str(each.get("alias") or ""), str(each.get("resource") or "")
+            yield from _who(name, alias, each.get("identity"), resource)
+        return
+    yield from _who("instrument", str(run.bench.get("alias") or ""), run.identity, run.resource)
+
+
+def _who(name: str, alias: str, identity: object, resource: str) -> Iterator[tuple[str, str]]:
+    known = identity if isinstance(identity, dict) else {}
+    names = (str(known.get(key) or "") for key in ("manufacturer", "model", "serial"))
     who = " ".join(filter(None, (alias, *names)))
-    if who or run.resource:
-        yield "instrument", " at ".join(filter(None, (who, run.resource)))
-    if firmware := identity.get("firmware"):
-        yield "firmware", str(firmware)
+    if who or resource:
+        yield name, " at ".join(filter(None, (who, resource)))
+    if firmware := known.get("firmware"):
+        yield "  firmware" if name != "instrument" else "firmware", str(firmware)
 
 
 def _origin_facts(run: Run) -> Iterator[tuple[str, str]]:
@@ -161,6 +169,7 @@ def _everything(run: Run, transcript: bool) -> dict[str, Any]:
             {
                 "time_s": message.time_ns / 1e9,
                 "phase": message.phase,
+                "instrument": message.instrument,
                 "direction": message.direction,
                 "data": message.data.decode("ascii", "backslashreplace"),
             }
@@ -174,7 +183,8 @@ def _line(message: Any) -> str:
     mark = ">" if message.direction == "w" else "<"
     text = message.data.decode("ascii", "backslashreplace").rstrip("\r\n")
     text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-    return f"{message.time_ns / 1e9:+12.6f} {message.phase[:7]:<7} {mark} {text}"
+    whose = f" {message.instrument:<5}" if message.instrument else ""
+    return f"{message.time_ns / 1e9:+12.6f} {message.phase[:7]:<7}{whose} {mark} {text}"
 
 
 def _write_sources(run: Run, folder: Path) -> list[Path]:

@@ -97,7 +97,8 @@ def _write_transcript(h5py: Any, group: Any, messages: Iterable[Message]) -> Non
     import numpy as np
 
     integer, text, octet = np.dtype("<i8"), h5py.string_dtype(), np.dtype("u1")
-    kinds = {"time_ns": integer, "phase": text, "direction": text, "start": integer}
+    kinds = {"time_ns": integer, "phase": text, "direction": text, "instrument": text}
+    kinds["start"] = integer
     for name, kind in {**kinds, "length": integer, "data": octet}.items():
         group.create_dataset(
             name, (0,), kind, maxshape=(None,), chunks=(BLOCK_ROWS if kind is octet else 1024,),
@@ -112,6 +113,7 @@ def _write_transcript(h5py: Any, group: Any, messages: Iterable[Message]) -> Non
         _add(group["time_ns"], np.array([message.time_ns for message in batch], integer))
         _add(group["phase"], np.array([message.phase for message in batch], object))
         _add(group["direction"], np.array([message.direction for message in batch], object))
+        _add(group["instrument"], np.array([message.instrument for message in batch], object))
         _add(group["start"], ends - lengths)
         _add(group["length"], lengths)
         _add(group["data"], np.frombuffer(b"".join(message.data for message in batch), octet))
