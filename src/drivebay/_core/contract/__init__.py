@@ -2,8 +2,9 @@
 
 ``interface`` holds the ten methods and ``driver_plugin``, ``declared`` the ``@method`` mark,
 ``readout`` what turns bytes into numbers, ``stopping`` the abort, ``conversation`` the talking,
-``scpi`` the class that most drivers derive from, and ``stepping`` that of sources which others
-pace. Never loads a plugin and never looks for one.
+``scpi`` the class that most drivers derive from, ``stepping`` that of sources which others pace,
+``source_meter`` that of source-measure units, in the terms of ``sourcing``. Never loads a plugin
+and never looks for one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from drivebay._core.contract.interface import (
 )
 from drivebay._core.contract.readout import check_chunk, join_chunks
 from drivebay._core.contract.scpi import ScpiDriver
+from drivebay._core.contract.source_meter import SourceMeter
+from drivebay._core.contract.sourcing import Readings, Run, Source, Timeline
 from drivebay._core.contract.stepping import SteppedSource, Steps
 from drivebay._core.index import CONTRACT_VERSION
 
@@ -26,11 +29,16 @@ __all__ = [
     "CONTRACT_VERSION",
     "AskedNumbers",
     "InstrumentDriver",
+    "Readings",
     "Resumable",
+    "Run",
     "ScpiDriver",
+    "Source",
+    "SourceMeter",
     "SteppedSource",
     "Steps",
     "Streaming",
+    "Timeline",
     "check_chunk",
     "declared_methods",
     "driver_plugin",

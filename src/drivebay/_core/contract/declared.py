@@ -78,10 +78,13 @@ def _column(given: Column | tuple[str, str] | str) -> Column:
 def declared_methods(cls: type) -> Mapping[str, tuple[str, MethodSpec]]:
     """Attribute and definition of every method a class has, by the method's name.
 
-    A subclass that overrides the function without decorating it keeps the declaration.
+    A subclass that overrides the function without decorating it keeps the declaration. What it
+    names in ``leaves_out`` it does not have, although a base has it.
     """
     table: dict[str, tuple[str, MethodSpec]] = {}
     for base in reversed(cls.__mro__):
+        for name in vars(base).get("leaves_out", ()):
+            table.pop(name, None)
         for attribute, value in vars(base).items():
             spec = getattr(value, _MARK, None)
             if isinstance(spec, MethodSpec):

@@ -26,6 +26,7 @@ from drivebay._core.errors import (
     LinkTimeoutError,
     MethodError,
     PluginStateError,
+    nearest,
 )
 from drivebay._core.keeper import open_link
 from drivebay._core.links import Link
@@ -54,12 +55,25 @@ class ScpiDriver(Conversation, InstrumentDriver):
             raw socket one could only wait for silence, which costs more than text does.
         list_line_limit: values the instrument takes in one list command.
         safe_timeout_s: deadline of each command that makes the instrument safe.
+        leaves_out: methods of a base class that this class has not; they are not offered.
     """
 
     abort_command: ClassVar[str] = ":ABOR"
     output_query: ClassVar[str] = ""
     safe_commands: ClassVar[Sequence[str]] = ()
     safe_timeout_s: ClassVar[float] = 1.0
+    leaves_out: ClassVar[Sequence[str]] = ()
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Hold ``leaves_out`` against what there is: a slip would offer what is not done."""
+        super().__init_subclass__(**more)
+        known = {name for base in cls.__bases__ for name in declared_methods(base)}
+        for name in vars(cls).get("leaves_out", ()):
+            if name not in known:
+                raise TypeError(
+                    f"{cls.__name__} leaves out {name!r}, which no base of it has"
+                    f"{nearest(name, known)}"
+                )
 
     def __init__(self, resource_name: str, config: dict[str, Any] | None = None) -> None:
         """Remember the address and the options; nothing is opened.
