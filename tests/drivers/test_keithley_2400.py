@@ -424,3 +424,27 @@ def test_a_choice_of_terminals_is_sent():
         smu.measure("iv_sweep", SWEEP)
 
         assert server.instrument.settings.rear_terminals
+
+
+@pytest.mark.parametrize("mode", ["HIMP", "NORM"])
+def test_what_off_is_at_the_terminals_is_sent_where_it_is_chosen(bench, mode):
+    server, _ = bench
+    with Keithley2400(server.resource, {"output_off": mode}) as smu:
+        smu.measure("iv_sweep", SWEEP)
+
+        assert smu.query(":OUTP:SMOD?") == mode
+
+
+@pytest.mark.parametrize(
+    ("enabled", "closed", "refused"),
+    [(True, False, True), (True, True, False), (False, False, False)],
+)
+def test_an_open_test_fixture_is_told_before_the_output_goes_on(enabled, closed, refused):
+    with simulated(interlock_closed=closed) as server, Keithley2400(server.resource) as smu:
+        smu.write(f":OUTP:ENAB {int(enabled)}")
+        if refused:
+            with pytest.raises(InstrumentError, match="output enable line"):
+                smu.measure("iv_sweep", SWEEP)
+            assert not server.log.named("output_on", "error")
+        else:
+            assert len(smu.measure("iv_sweep", SWEEP)["time_s"]) == SWEEP["points"]

@@ -61,6 +61,7 @@ class GpibLink:
             ":SYST:ERR?": '0,"No error"',
             ":SENS:CURR:PROT?": self.compliance,
             ":OUTP?": "0",
+            ":OUTP:ENAB?;:OUTP:ENAB:TRIP?": "0;1",
         }[command]
 
     def read_block(self, *, timeout_s: float | None = None) -> bytes:

@@ -245,3 +245,18 @@ class _Nowhere:
 
     def flush(self):
         pass
+
+
+def test_an_open_output_enable_line_blocks_and_ends_the_output_where_it_counts(bench):
+    server, wire = bench()
+    instrument = server.instrument
+    wire.write(":OUTP:ENAB ON", ":OUTP ON")
+    assert wire.query(":OUTP?;:OUTP:ENAB:TRIP?") == "1;1"
+
+    instrument.open_interlock()
+
+    assert wire.query(":OUTP?;:OUTP:ENAB:TRIP?") == "0;0"
+    wire.write(":OUTP ON")
+    assert wire.query(":SYST:ERR?") == '802,"OUTPUT blocked by output enable"'
+    wire.write(":OUTP:ENAB OFF", ":OUTP ON")
+    assert wire.query(":OUTP?") == "1"

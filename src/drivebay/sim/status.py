@@ -38,6 +38,7 @@ MESSAGES = {
     -410: "Query INTERRUPTED",
     -420: "Query UNTERMINATED",
     800: "Illegal with storage active",
+    802: "OUTPUT blocked by output enable",
     803: "Not permitted with OUTPUT off",
     822: "Too small for sense range",
     824: "Cannot exceed compliance range",

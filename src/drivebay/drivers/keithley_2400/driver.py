@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from drivebay.driver import Readings, Source, SourceMeter
+from drivebay.driver import InstrumentError, Readings, Source, SourceMeter
 
 # Bits of the status word that comes with each reading (18-50, 18-51).
 OVER_RANGE, COMPLIANCE, RANGE_COMPLIANCE = 1 << 0, 1 << 3, 1 << 16
@@ -38,7 +38,7 @@ class Keithley2400(SourceMeter):
     def setup_commands(self, source: Source, *, listed: bool) -> list[str]:
         """Nothing is taken over from before."""
         self._count = 0
-        terminals = self.config.get("terminals")
+        terminals, off_mode = self.config.get("terminals"), self.config.get("output_off")
         function, sense = source.function, source.sense
         # A level of 0 has no range of its own: the lowest is the quietest.
         source_range = source.range or source.top or _LOWEST[function]
@@ -46,6 +46,7 @@ class Keithley2400(SourceMeter):
         delay = "DEL:AUTO ON" if source.delay_s is None else f"DEL {source.delay_s!r}"
         return [
             *([f":ROUT:TERM {terminals}"] if terminals else []),
+            *([f":OUTP:SMOD {off_mode}"] if off_mode else []),
             # One pass through the trigger model a :READ?, output held on in between (11-10 to
             # 11-13).
             *(":SOUR:CLE:AUTO OFF", ":ARM:COUN 1", ":ARM:SOUR IMM", ":TRIG:SOUR IMM"),
@@ -67,6 +68,17 @@ class Keithley2400(SourceMeter):
             *([f":SOUR:{function}:MODE LIST"] if listed else []),
             *(f":SOUR:{delay}", ":FORM:ELEM VOLT,CURR,TIME,STAT", ":SYST:TIME:RES"),
         ]
+
+    def set_up(self, source: Source, *, listed: bool) -> None:
+        """Also refuse to wait for readings that an open test fixture keeps from coming (18-56)."""
+        super().set_up(source, listed=listed)
+        enabled, _, closed = self.query(":OUTP:ENAB?;:OUTP:ENAB:TRIP?").partition(";")
+        if enabled.strip() == "1" and closed.strip() == "0":
+            raise InstrumentError(
+                f"{self.resource_name} has its output blocked by its output enable line: close the"
+                " test fixture, or see to pin 8 of its digital I/O connector",
+                resource=self.resource_name,
+            )
 
     def limit_query(self, source: Source) -> str:
         """The answer has seven digits, the setting four or five (appendix A)."""

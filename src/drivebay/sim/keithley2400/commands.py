@@ -57,7 +57,7 @@ OUTPUT = (
     Command((":OUTPut[1][:STATe]",), write=h.set_output, query=lambda i, a: str(int(i.output_on))),
     choose(":OUTPut[1]:SMODe", "off_mode", "HIMPedance", "NORMal", "ZERO", "GUARd"),
     toggle(":OUTPut[1]:ENABle[:STATe]", "output_enable"),
-    query(":OUTPut[1]:ENABle:TRIPped", lambda i, a: "1"),
+    query(":OUTPut[1]:ENABle:TRIPped", lambda i, a: str(int(i.interlock_closed))),
     choose(":ROUTe:TERMinals", "rear_terminals", "FRONt", "REAR", flag=True),
 )
 

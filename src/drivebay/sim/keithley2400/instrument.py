@@ -60,6 +60,7 @@ class Keithley2400(ScpiInstrument):
         settings: what is set now.
         format: how readings are sent now.
         output_on: whether the output is on.
+        interlock_closed: whether the output enable line is at its low level.
         readings: those of the latest run, what ``:FETCh?`` answers.
         trace: the trace buffer.
         readings_taken: how many since the start.
@@ -94,6 +95,7 @@ class Keithley2400(ScpiInstrument):
         settling_time_s: float = 20e-6,
         lead_resistance_ohm: float = 0.0,
         serial_number: str = "1234567",
+        interlock_closed: bool = True,
         obeys_only_abort_while_busy: bool = True,
         log: EventLog | None = None,
     ) -> None:
@@ -109,6 +111,8 @@ class Keithley2400(ScpiInstrument):
             settling_time_s: the time constant of device and cable.
             lead_resistance_ohm: both leads together; two-wire sensing measures it too.
             serial_number: for ``*IDN?``.
+            interlock_closed: whether the output enable line is at its low level; it counts only
+                after ``:OUTPut:ENABle ON`` (18-56).
             obeys_only_abort_while_busy: as the manual says; False executes whatever does not need
                 to wait.
             log: where to record events; a new log if not given.
@@ -136,6 +140,7 @@ class Keithley2400(ScpiInstrument):
         self.format = DataFormat()
         self.memories: dict[int, Settings] = {}
         self.output_on = False
+        self.interlock_closed = interlock_closed
         self.readings = Readings()
         self.trace = TraceBuffer()
         self.clock = Clock(time_scale)
@@ -189,8 +194,14 @@ class Keithley2400(ScpiInstrument):
         return bool(self.meter.operating_point(self.settings, self.meter.settled_level)[2])
 
     def set_output(self, on: bool, reason: str = "command") -> None:
-        """Switches the output; off is high impedance whatever the output-off mode."""
+        """Switches the output; off is high impedance whatever the output-off mode.
+
+        Raises:
+            ScpiError: 802, the output enable line blocks it.
+        """
         if on and not self.output_on:
+            if self.settings.output_enable and not self.interlock_closed:
+                raise ScpiError(802)
             self.output_on = True
             self.apply_level()
             self.log.add("output_on", function=self.settings.function, level=self.source.level)
@@ -198,6 +209,13 @@ class Keithley2400(ScpiInstrument):
             self.output_on = False
             self.meter.settled_level = 0.0
             self.log.add("output_off", reason=reason)
+
+    def open_interlock(self) -> None:
+        """Somebody opens the test fixture: where the line is enabled, the output goes off."""
+        with self.lock:
+            self.interlock_closed = False
+            if self.settings.output_enable:
+                self.set_output(False, "output enable")
 
     def apply_level(self) -> None:
         """The fixed level goes to the terminals, if the output is on."""
@@ -401,6 +419,7 @@ def simulated(ports: Mapping[str, Port], options: Options) -> Keithley2400:
         seed=options.seed,
         noise=options.noise,
         serial_number=options.serial_number,
+        interlock_closed=options.interlock_closed,
         obeys_only_abort_while_busy=options.obeys_only_abort_while_busy,
         log=options.log,
     )
