@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import drivebay
-from drivebay import AbortedError, Bay, LimitError, MethodError, PluginMetadata
+from drivebay import AbortedError, Bay, InstrumentError, LimitError, MethodError, PluginMetadata
 from drivebay._core.limits import Guard
 from drivebay.sim import Resistor
 from drivebay.sim.circuitfile import read_circuit
@@ -236,6 +236,22 @@ def test_an_abort_ends_a_curve_within_its_piece(bay):
 
         assert not real.output_on
         assert len(readouts(real)) <= sent[0] + 1
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_an_open_interlock_ends_a_measurement_before_it_begins(bay, closed):
+    high = Keithley2600(
+        "2612B", {"a": Resistor(1e6)}, time_scale=0.0, noise=0.0, interlock_closed=closed
+    )
+    sweep = SWEEP | {"stop_v": 100.0, "compliance_a": 1e-3}
+    with ScpiServer(high) as server, bay.open(server.resource, isolation="inline") as smu:
+        if closed:
+            assert smu.measure("iv_sweep", **sweep)["voltage_v"][-1] == pytest.approx(100.0)
+        else:
+            with pytest.raises(InstrumentError, match="Interlock"):
+                smu.measure("iv_sweep", **sweep)
+            assert high.log.named("sweep_begin") == []
+            assert high.log.named("output_on") == []
 
 
 def test_a_meter_on_the_highest_range_has_a_limit_that_the_instrument_takes(resource, bay):

@@ -274,12 +274,16 @@ class Keithley2600(SteppedSource):
 
     # -- what they are made of --------------------------------------------------------------------
 
-    def _on(self, channel: str) -> Any:
-        return self.output(
+    @contextmanager
+    def _on(self, channel: str) -> Iterator[None]:
+        """The output on; without it readings are of nothing, so an interlock is heard of first."""
+        with self.output(
             on=f"{channel}.source.output = 1",
             off=(f"{channel}.abort()", f"{channel}.source.output = 0"),
             query=f'print(string.format("%d", {channel}.source.output))',
-        )
+        ):
+            self.check_errors()
+            yield
 
     @staticmethod
     def _is_on(answer: str) -> bool:
