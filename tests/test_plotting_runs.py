@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivebay.plotting import ascii_plot, plot_run, plot_runs
-from drivebay.plotting.curves import thinned
+from drivebay.plotting.curves import directions, spots, strokes, thinned
 from drivebay.plotting.facts import differences
 from drivebay.plotting.numbers import round_ticks
 
@@ -179,6 +182,105 @@ def test_thinning_keeps_the_ends_and_the_extremes(values, times):
     assert len(kept) <= 6002
 
 
+def swept(times: int, noise: float) -> tuple[Any, Any, list[slice]]:
+    """A sweep that was repeated, with noise of a part of its height, and its pieces."""
+    x = np.tile(np.linspace(0, 1, 201), times)
+    y = np.sin(6 * x) + noise * np.random.default_rng(7).normal(size=len(x))
+    return x, y, [slice(at, at + 201) for at in range(0, len(x), 201)]
+
+
+@pytest.mark.parametrize("noise", [0, 1e-6, 1e-3, 0.1])
+def test_a_sweep_repeated_often_is_drawn_once_with_every_extreme(noise: float):
+    x, y, pieces = swept(500, noise)
+    y[77_777] = 3.0
+
+    a, b = strokes(x, y, pieces)
+
+    assert len(a) < (2_000 if noise < 1e-3 else 20_000)
+    for level in np.unique(x):
+        there = y[x == level]
+        drawn = b[a == level]
+        dot = np.ptp(y) / 1000
+        assert drawn.min() - there.min() <= dot
+        assert there.max() - drawn.max() <= dot
+    assert np.nanmax(b) == 3.0
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=1, max_size=12),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_strokes_are_steps_of_the_pieces_and_nothing_else(lines):
+    x, y = (np.array([point[at] for line in lines for point in line]) for at in (0, 1))
+    ends = np.cumsum([len(line) for line in lines])
+    pieces = [slice(end - len(line), end) for line, end in zip(lines, ends, strict=True)]
+
+    a, b = strokes(x, y, pieces)
+
+    steps = {(p, q) for line in lines for p, q in pairwise(line) if p != q}
+    drawn = list(zip(a.tolist(), b.tolist(), strict=True))
+    found = {(p, q) for p, q in pairwise(drawn) if not np.isnan([*p, *q]).any() and p != q}
+    assert found <= steps
+
+
+@given(
+    st.lists(
+        st.one_of(st.floats(-2, 2), st.sampled_from([0.0, 1.0, -1.0, np.nan, np.inf])), max_size=60
+    )
+)
+def test_a_way_is_split_as_a_look_at_every_point_splits_it(values):
+    x = np.array(values, dtype=float)
+
+    assert list(directions(x)) == list(directions_by_every_point(x))
+
+
+def directions_by_every_point(x: Any) -> Iterator[tuple[slice, bool]]:
+    """What :func:`directions` promises, said plainly: a turn counts once it has gone 2 % back."""
+    places = [(at, value) for at, value in enumerate(x.tolist()) if np.isfinite(value)]
+    values = [value for _, value in places]
+    least = 0.02 * (max(values) - min(values)) if values else 0.0
+    begin, rising, known = 0, True, False
+    last_at, last = places[0] if places else (0, 0.0)
+    for at, value in places:
+        step = value - last
+        if known and step != 0 and (step > 0) != rising and abs(step) > least:
+            yield slice(begin, last_at + 1), rising
+            begin, rising = last_at, not rising
+            last_at, last = at, value
+        elif (not known and abs(step) > least) or (known and (step >= 0) == rising):
+            rising, known = (step > 0) if not known else rising, True
+            last_at, last = at, value
+    yield slice(begin, len(x)), rising
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=1, max_size=30))
+def test_a_mark_stands_for_others_only_on_the_same_dot(points):
+    x, y = (np.tile([point[at] for point in points], 300) for at in (0, 1))
+
+    kept = spots(x, y)
+
+    assert len(kept) <= len(x)
+    for values in (x, y):
+        span = np.ptp(values) or 1.0
+        near = np.abs(values[:, None] - values[kept]).min(axis=1)
+        assert near.max() <= span / 1000
+
+
+def test_many_sweeps_up_and_down_make_a_small_picture(tmp_path: Path):
+    run = sweep(back=True, limit=5e-4)
+    columns = {name: np.tile(values, 2_000) for name, values in run.columns.items()}
+
+    figure = plot_run(Measured(columns, UNITS), tmp_path / "many.svg")
+
+    lines = figure.axes[0].lines
+    assert labels(figure) == ["up", "down", "in compliance"]
+    assert sum(len(line.get_xdata()) for line in lines if line.get_label() in {"up", "down"}) < 500
+    assert (tmp_path / "many.svg").stat().st_size < 600_000
+
+
 # -- several runs ------------------------------------------------------------------------------
 
 
@@ -302,6 +404,38 @@ def body(picture: str) -> str:
     return "\n".join(
         line.partition("│")[2] or line.partition("┤")[2] for line in picture.split("\n")
     )
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=40),
+    st.integers(1, 400),
+    st.integers(40, 100),
+    st.integers(10, 30),
+)
+def test_text_has_a_mark_where_each_point_is_and_nowhere_else(points, times, width, height):
+    x, y = (np.tile([point[at] for point in points], times) for at in (0, 1))
+    if not (np.ptp(x) > 1e-3 and np.ptp(y) > 1e-3):
+        return
+    columns = {"x": np.append(x, np.nan), "y": np.append(y, 1.0)}
+    picture = ascii_plot(Measured(columns, {"x": "V", "y": "V"}, method="own"), width, height)
+    lines = [re.split("[│┤]", line)[1] for line in picture.split("\n") if re.search("[│┤]", line)]
+    rows, inner = len(lines), len(lines[0])
+    marks = {
+        (column, rows - 1 - number)
+        for number, line in enumerate(lines)
+        for column, mark in enumerate(line)
+        if mark in "●○◉"
+    }
+
+    wanted = {
+        (int(column), int(row))
+        for column, row in zip(
+            np.rint((x - x.min()) / np.ptp(x) * (inner - 1)),
+            np.rint((y - y.min()) / np.ptp(y) * (rows - 1)),
+            strict=True,
+        )
+    }
+    assert marks == wanted
 
 
 def test_text_tells_up_from_down_and_shows_compliance():

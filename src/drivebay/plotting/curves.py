@@ -33,6 +33,7 @@ TURN = 0.02  # of the span; less is noise of a measured abscissa
 _LOG_DECADES = 3.0  # values that span more than this are shown on a logarithmic axis too
 _SAME = 1e-3  # of its size; a column that varies less than this was not stepped
 _ROUNDING = 1e-12  # of its size; what is less comes from arithmetic
+_DOTS, _LEAST_DOTS = 2048, 16  # of an axis of a picture, which is at most 2000 dots wide
 _MOST_DRAWN = 6000  # points of a piece; more than any picture is wide, few enough for an SVG
 TITLES = {
     "iv_sweep": "I-V sweep",
@@ -206,7 +207,7 @@ def directions(x: Array) -> Iterator[tuple[slice, bool]]:
     x is often measured: in compliance it stands still but for noise, which must not look like a
     way back. So a turn is a turn once it has gone a part of the whole span back.
     """
-    places = [(at, value) for at, value in enumerate(x.tolist()) if math.isfinite(value)]
+    places = _extrema(x)
     values = [value for _, value in places]
     least = TURN * (max(values) - min(values)) if values else 0.0
     begin, rising = 0, True
@@ -222,6 +223,116 @@ def directions(x: Array) -> Iterator[tuple[slice, bool]]:
             rising, known = (step > 0) if not known else rising, True
             last_at, last = at, value
     yield slice(begin, len(x)), rising
+
+
+def _extrema(x: Array) -> list[tuple[int, float]]:
+    """The finite values that a way may turn at, and where: of a plateau its first and last.
+
+    What lies between two of them goes one way, so nothing that :func:`directions` looks for is
+    there, and of a million points it looks at a few.
+    """
+    import numpy as np
+
+    at = np.flatnonzero(np.isfinite(x))
+    steps = np.sign(np.diff(x[at]))
+    kept = np.ones(len(at), dtype=bool)
+    kept[1:-1] = steps[1:] != steps[:-1]
+    return list(zip(at[kept].tolist(), x[at[kept]].tolist(), strict=True))
+
+
+def strokes(x: Array, y: Array, pieces: Sequence[slice]) -> tuple[Array, Array]:
+    """Return many pieces as one line with gaps in which what lies on the same dots comes once.
+
+    Sweeps that were repeated a thousand times lie over each other, and a picture that draws each of
+    them is slow, large and looks the same. The highest and the lowest point over each dot of the
+    width are among what is returned, and no point is moved.
+
+    Args:
+        x: abscissae as they stand on the axis, all of the run.
+        y: ordinates likewise; logarithms for a logarithmic axis.
+        pieces: parts of both, each a line of its own.
+    """
+    import numpy as np
+
+    places = np.concatenate([np.arange(p.start, p.stop) for p in pieces])
+    piece = np.repeat(np.arange(len(pieces)), [p.stop - p.start for p in pieces])
+    finite = np.isfinite(x[places]) & np.isfinite(y[places])
+    a, b = x[places], y[places]
+    joined = (piece[1:] == piece[:-1]) & finite[1:] & finite[:-1]
+    candidates = np.flatnonzero(joined)
+    column = _dots(a, finite, _DOTS)
+    dots = _DOTS  # fewer where a cloud of noise would be drawn stroke by stroke
+    while True:
+        spot = column * dots + _dots(b, finite, dots)
+        way = spot[candidates] * (_DOTS * dots) + spot[candidates + 1]
+        once = candidates[np.unique(way, return_index=True)[1]]
+        if len(once) <= _MOST_DRAWN or dots <= _LEAST_DOTS:
+            break
+        dots //= 2
+    # Extremes that share a dot with what is drawn already would only fill the gaps of a dash.
+    spot = column * _DOTS + _dots(b, finite, _DOTS)
+    extremes = _extremes(column, b, finite)
+    lacking = extremes[~np.isin(spot[extremes], spot[np.concatenate([once, once + 1])])]
+    leaves = np.append(joined, False)
+    steps = np.where(leaves[lacking], lacking, lacking - 1)  # else the step that leads to it
+    return _line(a, b, np.union1d(once, steps[(steps >= 0) & leaves[steps]]))
+
+
+def _dots(values: Array, finite: Array, dots: int) -> Array:
+    """Which dot of an axis each value falls on; not finite ones on the first."""
+    import numpy as np
+
+    kept = values[finite]
+    low, span = (kept.min(), np.ptp(kept)) if kept.size else (0.0, 0.0)
+    scaled = np.where(finite, values - low, 0.0) / (span or 1.0) * (dots - 1)
+    found: Array = np.rint(scaled).astype(np.int64)
+    return found
+
+
+def spots(x: Array, y: Array) -> Array:
+    """Return which points to mark: all, or of very many one on each dot of a picture.
+
+    Args:
+        x: abscissae as they stand on the axis.
+        y: ordinates likewise.
+    """
+    import numpy as np
+
+    shown = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    dots = _DOTS
+    while len(shown) > _MOST_DRAWN and dots > _LEAST_DOTS:
+        all_ = np.ones(len(shown), dtype=bool)
+        dot = _dots(x[shown], all_, dots) * dots + _dots(y[shown], all_, dots)
+        shown = np.sort(shown[np.unique(dot, return_index=True)[1]])
+        dots //= 2
+    return shown
+
+
+def _extremes(column: Array, y: Array, finite: Array) -> Array:
+    """Places of the lowest and the highest point over each dot of the width."""
+    import numpy as np
+
+    at = np.flatnonzero(finite)
+    order = at[np.lexsort((y[at], column[at]))]
+    if not order.size:
+        return order
+    change = np.flatnonzero(np.diff(column[order]))
+    return np.concatenate([order[[0]], order[change], order[change + 1], order[[-1]]])
+
+
+def _line(x: Array, y: Array, begins: Array) -> tuple[Array, Array]:
+    """A line through steps from a place to the next one, with a gap where steps do not follow."""
+    import numpy as np
+
+    if not begins.size:
+        return np.empty(0), np.empty(0)
+    last = np.append(np.diff(begins) != 1, True)  # its end is where no other step begins
+    none, gap = -2, -1
+    steps = [begins, np.where(last, begins + 1, none), np.where(last, gap, none)]
+    places = np.stack(steps, axis=1).ravel()
+    places = places[places != none][:-1]
+    known = places >= 0
+    return np.where(known, x[places], np.nan), np.where(known, y[places], np.nan)
 
 
 def thinned(x: Array, y: Array) -> Array:

@@ -27,6 +27,8 @@ from drivebay.plotting.curves import (
     directions,
     heading_of,
     log_floor,
+    spots,
+    strokes,
     thinned,
     wants_log,
 )
@@ -51,6 +53,7 @@ _CAPTION_IN, _LINE_IN, _MARGIN_IN = 0.46, 0.135, 0.12
 _SMALL_PER_IN = 17.2  # characters of the small line that fit an inch
 _MARKED_POINTS = 120  # with more points than this the line alone is clearer
 _MARKS_A_CURVE = 10
+_MOST_PIECES = 12  # ways of a sweep that are drawn as one line each
 _ARROW = 0.05  # of the width of the panel
 _MOST_NAMED = 12  # entries of a legend beside the curves
 _STYLE: dict[Any, Any] = {
@@ -348,25 +351,26 @@ def _draw_series(
     pieces = list(directions(curve.x))
     two_ways = len({rising for _, rising in pieces}) > 1
     named: set[str] = set()
-    for piece, rising in pieces:
+    for x, y, rising in _ways(across, up, pieces, magnitude):
         name = entry.label or (("up" if rising else "down") if two_ways else "measured")
         back = two_ways and not rising
-        kept = thinned(across[piece], up[piece])
         panel.plot(
-            across[piece][kept],
-            up[piece][kept],
+            x,
+            y,
             color=entry.back_colour if back else entry.colour,
             linestyle=_BACK if back else "-",
             label=None if name in named or (many and not entry.label) else name,
             zorder=3 if back else 2.5,
-            **_marked(entry, len(curve.x), len(kept), back, many),
+            **_marked(entry, len(curve.x), len(x), back, many),
         )
-        named.add(name)
-        if two_ways and not magnitude and len(kept) > 2:
+        if two_ways and not magnitude and len(x) > 2:
             colour = entry.back_colour if back else entry.colour
-            _arrow(panel, across[piece][kept], up[piece][kept], colour, 0.4 if back else 0.74)
+            if len(pieces) > _MOST_PIECES:  # the first way stands for all
+                x, y = next((across[p], up[p]) for p, goes_up in pieces if goes_up is rising)
+            _arrow(panel, x, y, colour, 0.4 if back else 0.74)
+        named.add(name)
     if curve.limited is not None and curve.limited.any():
-        kept = thinned(across[curve.limited], up[curve.limited])
+        kept = spots(across[curve.limited], up[curve.limited])
         panel.plot(
             across[curve.limited][kept],
             up[curve.limited][kept],
@@ -379,6 +383,25 @@ def _draw_series(
             label=None if _has(panel, "in compliance") else "in compliance",
             zorder=4,
         )
+
+
+def _ways(
+    across: Array, up: Array, pieces: Sequence[tuple[slice, bool]], magnitude: bool
+) -> Iterator[tuple[Array, Array, bool]]:
+    """What is drawn as one line each, and whether it rises: pieces, or all of a direction."""
+    import numpy as np
+
+    if len(pieces) <= _MOST_PIECES:
+        for piece, rising in pieces:
+            kept = thinned(across[piece], up[piece])
+            yield across[piece][kept], up[piece][kept], rising
+        return
+    for rising in (True, False):
+        with np.errstate(divide="ignore"):
+            heights = np.log10(up) if magnitude else up
+        x, y = strokes(across, heights, [piece for piece, goes_up in pieces if goes_up is rising])
+        if len(x):
+            yield x, (10.0**y if magnitude else y), rising
 
 
 def _marked(entry: _Series, points: int, kept: int, back: bool, many: bool) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from drivebay.plotting import facts
@@ -21,7 +20,6 @@ from drivebay.plotting.curves import (
     directions,
     heading_of,
     log_floor,
-    thinned,
     wants_log,
 )
 from drivebay.plotting.figures import same_charts
@@ -55,6 +53,13 @@ class _Scale:
     def cell(self, value: float) -> int:
         """The cell a value falls into, from 0."""
         return round((value - self.low) / (self.high - self.low) * (self.cells - 1))
+
+    def cells_of(self, values: Array) -> Array:
+        """The cells of many values."""
+        import numpy as np
+
+        scaled = (values - self.low) / (self.high - self.low) * (self.cells - 1)
+        return np.rint(scaled).astype(np.int64)
 
 
 @dataclass(slots=True)
@@ -165,10 +170,13 @@ def _body(
     ascii_only: bool,
 ) -> list[str]:
     """The raster with its two axes."""
+    import numpy as np
+
     width, rows = size
     x_unit, y_unit = chart.units.get(chart.x, ""), chart.units.get(y, "")
     points = [_points(curve, logarithmic) for curve in curves]
-    tall = _scale([b for each in points for _, b, _ in each], rows, _LINES_A_TICK, logarithmic)
+    heights = np.concatenate([each.y for each in points])
+    tall = _scale(heights, rows, _LINES_A_TICK, logarithmic)
     labels = {
         tall.cell(tick): engineering(10**tick if tall.log else tick, y_unit) for tick in tall.ticks
     }
@@ -186,41 +194,50 @@ def _body(
     return [*lines, *_under(wide, margin, x_unit)]
 
 
-def _abscissae(curves: Sequence[Curve]) -> list[float]:
+def _abscissae(curves: Sequence[Curve]) -> Array:
     """The ends of what was swept, also where a logarithm leaves points out."""
     import numpy as np
 
     together = np.concatenate([curve.x for curve in curves])
-    finite = together[np.isfinite(together)]
-    return [float(finite.min()), float(finite.max())] if finite.size else []
+    ends: Array = together[np.isfinite(together)]
+    return ends
 
 
-_Point = tuple[float, float, str]
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """The places of a curve in their order, and the kind of mark of each, one of :data:`_KINDS`."""
+
+    x: Array
+    y: Array
+    kinds: Array
 
 
-def _points(curve: Curve, logarithmic: bool) -> list[_Point]:
-    """Places and the kind of mark of each: ``up``, ``down`` or ``limited``."""
-    found: list[_Point] = []
+_KINDS = ("up", "down", "limited")
+_UP, _DOWN, _LIMIT = range(len(_KINDS))
+
+
+def _points(curve: Curve, logarithmic: bool) -> _Points:
+    """Every place that can be shown; none is thinned out, so no extreme is lost."""
+    import numpy as np
+
+    kinds = np.zeros(len(curve.x), dtype=np.int64)
     pieces = list(directions(curve.x))
-    two_ways = len({rising for _, rising in pieces}) > 1
-    for number, (piece, rising) in enumerate(pieces):
-        x, y = curve.x[piece], curve.y[piece]
-        for at in thinned(x, y).tolist():
-            if number and at == 0:
-                continue  # the turning point belongs to the piece before
-            a, b = float(x[at]), float(y[at])
-            if not (math.isfinite(a) and math.isfinite(b)) or (logarithmic and b == 0):
-                continue
-            limited = curve.limited is not None and bool(curve.limited[piece][at])
-            kind = "limited" if limited else "down" if two_ways and not rising else "up"
-            found.append((a, math.log10(abs(b)) if logarithmic else b, kind))
-    return found
+    if len({rising for _, rising in pieces}) > 1:
+        for number, (piece, rising) in enumerate(pieces):
+            # The turning point belongs to the piece before.
+            kinds[piece.start + bool(number) : piece.stop] = _UP if rising else _DOWN
+    if curve.limited is not None:
+        kinds[curve.limited] = _LIMIT
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = np.log10(np.abs(curve.y)) if logarithmic else np.asarray(curve.y, dtype=float)
+    shown = np.isfinite(curve.x) & np.isfinite(y)
+    return _Points(np.asarray(curve.x, dtype=float)[shown], y[shown], kinds[shown])
 
 
-def _scale(values: Sequence[float], cells: int, a_tick: int, log: bool) -> _Scale:
+def _scale(values: Array, cells: int, a_tick: int, log: bool) -> _Scale:
     """A span that holds all values and ends at no odd number, and its ticks."""
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    if log and values:
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if log and values.size:
         low = _log_floor(values)
     if not high > low:
         room = 0.5 if log else 0.5 * abs(low) or 0.5
@@ -231,39 +248,107 @@ def _scale(values: Sequence[float], cells: int, a_tick: int, log: bool) -> _Scal
     return _Scale(low, high, cells, round_ticks(low, high, about))
 
 
-def _log_floor(logs: Sequence[float]) -> float:
-    import numpy as np
-
-    sizes = np.array(logs)
-    return math.log10(log_floor(10.0 ** (sizes - sizes.max()))) + float(sizes.max())
+def _log_floor(logs: Array) -> float:
+    top = float(logs.max())
+    return math.log10(log_floor(10.0 ** (logs - top))) + top
 
 
 def _draw(
     raster: _Raster,
-    points: Sequence[_Point],
+    points: _Points,
     wide: _Scale,
     tall: _Scale,
     marks: str,
     limited: str,
     both: str,
 ) -> None:
-    """Join the points of a curve; the marks of points in compliance come last, on top."""
-    glyph = {"up": marks[0], "down": marks[1], "limited": limited}
-    places = [(wide.cell(a), tall.cell(b), glyph[kind]) for a, b, kind in points]
-    for (a, b, before), (c, d, mark) in pairwise(places):
-        steps = max(abs(c - a), abs(d - b), 1)
-        # A way between two points is of neither kind "limited"; it is drawn as the way it goes.
-        way = mark if mark != limited else before if before != limited else marks[0]
-        for step in range(1, steps):
-            column, row = a + round((c - a) * step / steps), b + round((d - b) * step / steps)
-            if raster.cells.get((raster.height - 1 - row, column)) is None:
-                raster.put(column, row, "·" if way != limited else way)
-    seen: dict[tuple[int, int], str] = {}
-    for column, row, mark in sorted(places, key=lambda place: place[2] == limited):
-        before = seen.get((column, row), mark)
-        shown = both if both and mark != limited and before != mark else mark
-        seen[column, row] = shown if mark != limited else mark
-        raster.put(column, row, shown)
+    """Join the points of a curve; the marks of points in compliance come last, on top.
+
+    What falls into the same characters is drawn once, which changes nothing: a million points are
+    a few thousand ways between characters.
+    """
+    import numpy as np
+
+    columns, rows = wide.cells_of(points.x), tall.cells_of(points.y)
+    if not columns.size:
+        return
+    # Below the floor of a logarithm rows are negative.
+    lowest, tallness = int(rows.min()), int(np.ptp(rows)) + 1
+    codes = (columns * tallness + rows - lowest) * len(_KINDS) + points.kinds
+    glyphs = (marks[0], marks[1], limited)
+    changes = np.flatnonzero(np.diff(codes))
+    for place in changes[_first_of_each(codes[changes], codes[changes + 1])].tolist():
+        _draw_way(
+            raster,
+            _spot(columns, rows, place),
+            _spot(columns, rows, place + 1),
+            [glyphs[kind] for kind in points.kinds[place : place + 2].tolist()],
+            limited,
+            marks[0],
+        )
+    _draw_marks(raster, codes, (tallness, lowest), glyphs, both)
+
+
+def _first_of_each(one: Array, other: Array) -> Array:
+    """Where each pair comes first, in that order."""
+    import numpy as np
+
+    most = int(max(one.max(initial=0), other.max(initial=0))) + 1
+    _, first = np.unique(one * most + other, return_index=True)
+    return np.sort(first)
+
+
+def _spot(columns: Array, rows: Array, place: int) -> tuple[int, int]:
+    return int(columns[place]), int(rows[place])
+
+
+def _draw_way(
+    raster: _Raster,
+    begin: tuple[int, int],
+    end: tuple[int, int],
+    marks: Sequence[str],
+    limited: str,
+    plain: str,
+) -> None:
+    """Fill the characters between two places where nothing stands yet."""
+    (a, b), (c, d) = begin, end
+    before, mark = marks
+    steps = max(abs(c - a), abs(d - b), 1)
+    # A way between two points is of neither kind "limited"; it is drawn as the way it goes.
+    way = mark if mark != limited else before if before != limited else plain
+    for step in range(1, steps):
+        column, row = a + round((c - a) * step / steps), b + round((d - b) * step / steps)
+        if raster.cells.get((raster.height - 1 - row, column)) is None:
+            raster.put(column, row, "\u00b7" if way != limited else way)
+
+
+def _draw_marks(
+    raster: _Raster, codes: Array, rows: tuple[int, int], glyphs: Sequence[str], both: str
+) -> None:
+    """Put the marks over the ways.
+
+    Args:
+        raster: where.
+        codes: column, row and kind of each point in one number.
+        rows: how many rows a column has in it, and which is the lowest.
+        glyphs: mark of each kind.
+        both: mark where a curve passes upwards and downwards; empty for that of the later one.
+    """
+    import numpy as np
+
+    tallness, lowest = rows
+    # The last point of each kind in each character, in the order in which they came.
+    found, from_end = np.unique(codes[::-1], return_index=True)
+    kinds: dict[tuple[int, int], list[int]] = {}
+    for code in found[np.argsort(-from_end)].tolist():
+        spot, kind = divmod(code, len(_KINDS))
+        column, row = divmod(spot, tallness)
+        kinds.setdefault((column, row + lowest), []).append(kind)
+    for (column, row), there in kinds.items():
+        if _LIMIT in there:
+            raster.put(column, row, glyphs[_LIMIT])
+        else:
+            raster.put(column, row, both if both and len(there) > 1 else glyphs[there[-1]])
 
 
 def _under(wide: _Scale, margin: int, unit: str) -> list[str]:
