@@ -4,9 +4,10 @@ Promises: each number with its standard uncertainty; a curve that is no depletio
 refused with the reason. The fit is lmfit's, of ln C, so that a reading's noise weighs the same
 everywhere: instruments of capacitance are noisy in parts of the reading.
 
-Sources: S. M. Sze and K. K. Ng, *Physics of Semiconductor Devices*, 3rd edition, 2.2.2 (depletion
-capacitance, 1/C^2) and 3.2 (Schottky); D. K. Schroder, *Semiconductor Material and Device
-Characterization*, 3rd edition, 2.2 (profiling).
+Sources: S. M. Sze and K. K. Ng, *Physics of Semiconductor Devices*, 3rd edition, chapters 2
+(depletion capacitance, 1/C^2) and 3 (Schottky); D. K. Schroder, *Semiconductor Material and Device
+Characterization*, 3rd edition, chapter 2 (profiling). Full references are on the page
+docs/reference/analysis.md.
 """
 
 from __future__ import annotations
@@ -317,7 +318,7 @@ def doping_profile(
 ) -> DopingProfile:
     """Return the doping over depth, from the slope of 1/C^2.
 
-    N = 2 / (q eps A^2 |d(1/C^2)/dV|) at W = eps A / C (Schroder, section 2.2). The slope is that of
+    N = 2 / (q eps A^2 |d(1/C^2)/dV|) at W = eps A / C (Schroder, chapter 2). The slope is that of
     a straight line through each ``window`` neighbours; neighbouring values share points.
 
     Args:

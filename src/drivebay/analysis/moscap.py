@@ -4,11 +4,10 @@ Promises: each number with its standard uncertainty; the curve fitted is that of
 (no interface traps, one doping, a gate of metal), and one that is not is refused or its residual
 says so. Never reads an oxide thickness off the largest point: accumulation ends short of it.
 
-Sources: E. H. Nicollian and J. R. Brews, *MOS Physics and Technology*, chapters 2 to 4 (charge and
-capacitance against band bending; flat band by the Debye length); S. M. Sze and K. K. Ng, *Physics
-of Semiconductor Devices*, 3rd edition, chapter 4 (high frequency: the widest depletion layer is
-that at 2 psi_B; threshold); D. K. Schroder, *Semiconductor Material and Device Characterization*,
-3rd edition, chapter 6.
+Sources: E. H. Nicollian and J. R. Brews, *MOS (Metal Oxide Semiconductor) Physics and Technology*
+(charge and capacitance against band bending; flat band by the Debye length); S. M. Sze and K. K.
+Ng, *Physics of Semiconductor Devices*, 3rd edition, chapter 4 (high frequency: the widest depletion
+layer is that at 2 psi_B; threshold). Full references are on the page docs/reference/analysis.md.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ BOLTZMANN_J_PER_K = 1.380649e-23
 ELEMENTARY_CHARGE_C = 1.602176634e-19
 VACUUM_PERMITTIVITY_F_PER_M = 8.8541878128e-12
 
-# S. M. Sze and K. K. Ng, Physics of Semiconductor Devices, 3rd edition, appendices: silicon 11.9,
-# SiO2 3.9. (Others give 11.7 for silicon; the doping goes with its inverse.)
+# S. M. Sze and K. K. Ng, Physics of Semiconductor Devices, 3rd edition, tables of properties:
+# silicon 11.9, SiO2 3.9. (Others give 11.7 for silicon; the doping goes with its inverse.)
 SILICON_PERMITTIVITY = 11.9
 OXIDE_PERMITTIVITY = 3.9
 
@@ -52,7 +52,7 @@ def debye_length_m(
 ) -> float:
     """Return the extrinsic Debye length, below which a profile of doping cannot be resolved.
 
-    E. H. Nicollian and J. R. Brews, *MOS Physics and Technology*, section 2.2.
+    E. H. Nicollian and J. R. Brews, *MOS (Metal Oxide Semiconductor) Physics and Technology*, 1982.
 
     >>> f"{debye_length_m(1e22) * 1e9:.0f} nm"
     '41 nm'
