@@ -17,6 +17,7 @@ import os
 
 from drivebay._core.contract import (
     CONTRACT_VERSION,
+    Asked,
     AskedNumbers,
     InstrumentDriver,
     Readings,
@@ -75,6 +76,7 @@ __all__ = [
     "STANDARD",
     "AbortedError",
     "AnswerError",
+    "Asked",
     "AskedNumbers",
     "CFSweep",
     "CVMeasurement",

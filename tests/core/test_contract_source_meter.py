@@ -16,7 +16,7 @@ from drivebay._core.errors import (
     PluginStateError,
 )
 from drivebay._core.links import Link
-from drivebay.driver import Readings, Source, SourceMeter, Timeline, method
+from drivebay.driver import Asked, Readings, Run, Source, SourceMeter, Timeline, method
 
 SWEEP = {"start_v": 0.0, "stop_v": 2.9, "points": 30, "compliance_a": 0.01}
 
@@ -48,6 +48,23 @@ class Smu(SourceMeter):
         return Readings(volt, amp, seconds, word == 1, word == 2)
 
 
+class Answer:
+    """What a driver may return that waits in a way of its own."""
+
+    def __init__(self, smu: SourceMeter, rows: int) -> None:
+        self.smu, self.rows = smu, rows
+        self.found: Any = None
+
+    def wait(self) -> None:
+        if self.found is None:
+            self.smu.query("LIMIT?")
+            self.found = self.smu.query_numbers("READ?", 4, self.rows)
+
+    def numbers(self) -> Any:
+        self.wait()
+        return self.found
+
+
 class ScriptedLink:
     """Answers as an instrument with a resistor of 1 kohm (plus ``offset_v``) would."""
 
@@ -77,6 +94,7 @@ class ScriptedLink:
             self.levels = self.levels[-1:] * int(tail)
 
     write_each = Link.write_each
+    try_ask = Link.try_ask
 
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         self.sent.append(command)
@@ -156,6 +174,22 @@ def test_the_answer_of_a_piece_is_there_before_the_next_one_is_begun():
 
     exchanges = [text for text in link.sent if text in {"READ?", "(answer)"}]
     assert exchanges == ["READ?", "(answer)"] * 3
+
+
+def test_a_driver_may_wait_in_its_own_way_and_still_hands_out_while_the_next_one_runs():
+    class Polled(Smu):
+        def begin(self, source: Source, run: Run) -> Asked:
+            self.write(*run.messages[:-1])
+            return Answer(self, run.rows)
+
+    link = ScriptedLink()
+    chunks = opened(link, Polled).stream("iv_sweep", SWEEP)
+
+    first = next(chunks)
+
+    assert len(first["voltage_v"]) == 10
+    assert link.sent[-1].startswith("LIST VOLT 1.0,")
+    assert sum(len(chunk["voltage_v"]) for chunk in chunks) == 20
 
 
 def test_a_group_that_is_far_off_is_not_waited_for():

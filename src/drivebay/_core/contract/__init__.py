@@ -21,12 +21,13 @@ from drivebay._core.contract.interface import (
 from drivebay._core.contract.readout import check_chunk, join_chunks
 from drivebay._core.contract.scpi import ScpiDriver
 from drivebay._core.contract.source_meter import SourceMeter
-from drivebay._core.contract.sourcing import Readings, Run, Source, Timeline
+from drivebay._core.contract.sourcing import Asked, Readings, Run, Source, Timeline
 from drivebay._core.contract.stepping import SteppedSource, Steps
 from drivebay._core.index import CONTRACT_VERSION
 
 __all__ = [
     "CONTRACT_VERSION",
+    "Asked",
     "AskedNumbers",
     "InstrumentDriver",
     "Readings",

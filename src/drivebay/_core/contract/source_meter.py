@@ -14,10 +14,9 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
-from drivebay._core.contract.conversation import AskedNumbers
 from drivebay._core.contract.declared import method
 from drivebay._core.contract.readout import FloatArray
-from drivebay._core.contract.sourcing import Chunk, Readings, Run, Source, Timeline
+from drivebay._core.contract.sourcing import Asked, Chunk, Readings, Run, Source, Timeline
 from drivebay._core.contract.stepping import SteppedSource, Steps
 from drivebay._core.errors import InstrumentError, PluginStateError
 from drivebay._core.links.passing import PASSING
@@ -158,8 +157,11 @@ class SourceMeter(SteppedSource):
                 resource=self.resource_name,
             )
 
-    def begin(self, source: Source, run: Run) -> AskedNumbers:
-        """Begin a run and ask for its readings; the instrument is busy until they are there."""
+    def begin(self, source: Source, run: Run) -> Asked:
+        """Begin a run and ask for its readings.
+
+        What is asked is waited for before the next run is begun, and handed out after that.
+        """
         *after, question = run.messages
         expected_s = run.rows * max(self.slowest_s(source), run.step_s)
         return self.ask_numbers(
@@ -167,9 +169,10 @@ class SourceMeter(SteppedSource):
         )
 
     def single_reading(self, source: Source) -> FloatArray:
-        """The numbers of one reading at the level that is held."""
-        run = Run(self.timed_run(source, 1, 0.0), 1, source.step_s)
-        return self.begin(source, run).numbers()
+        """The numbers of one reading at the level that is held, in one exchange."""
+        *after, question = self.timed_run(source, 1, 0.0)
+        expected_s = self.slowest_s(source)
+        return self.query_numbers(question, self.columns, 1, expected_s=expected_s, after=after)
 
     def slowest_s(self, source: Source) -> float:
         """Longest that one reading may well take, in seconds."""
@@ -340,7 +343,7 @@ class SourceMeter(SteppedSource):
         """
         clock, done = Timeline(), 0
         began_s = PASSING.monotonic()
-        asked: AskedNumbers | None = None
+        asked: Asked | None = None
         for run in runs:
             due_s = began_s + done * interval_s
             if asked is not None:
@@ -407,7 +410,7 @@ class SourceMeter(SteppedSource):
         step_s = max(source.step_s, interval_s if rows > 1 else 0.0)
         return Run(self.timed_run(source, rows, interval_s), rows, step_s)
 
-    def _readings(self, source: Source, asked: AskedNumbers, clock: Timeline) -> Readings:
+    def _readings(self, source: Source, asked: Asked, clock: Timeline) -> Readings:
         found = self.decoded(source, asked.numbers())
         return found._replace(time_s=clock.rising(found.time_s))
 

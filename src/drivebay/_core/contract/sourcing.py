@@ -7,7 +7,7 @@ time never runs back, whatever the instrument's counter does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from drivebay._core.links.passing import PASSING
 from drivebay._core.methods.levels import SLOW_MAINS_HZ
@@ -72,6 +72,16 @@ class Run(NamedTuple):
     messages: Sequence[str]
     rows: int
     step_s: float
+
+
+class Asked(Protocol):
+    """Numbers that are on their way; :class:`AskedNumbers` are."""
+
+    def wait(self) -> None:
+        """Wait until the instrument is free."""
+
+    def numbers(self) -> FloatArray:
+        """An array with a row for each column of the answer."""
 
 
 class Readings(NamedTuple):

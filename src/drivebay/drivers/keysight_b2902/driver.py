@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from drivebay.driver import OutputCurve, TransferCurve, method
+from drivebay.driver import OutputCurve, Run, Source, Timeline, TransferCurve, method
 
 if TYPE_CHECKING:
-    from drivebay.drivers.keysight_b2901.driver import KeysightB2901, Source, Timeline, decoded
+    from drivebay.drivers.keysight_b2901.driver import KeysightB2901
 else:
-    from keysight_b2901.driver import KeysightB2901, Source, Timeline, decoded
+    from keysight_b2901.driver import KeysightB2901
 
 
 class KeysightB2902(KeysightB2901):
@@ -41,47 +41,42 @@ class KeysightB2902(KeysightB2901):
     def _curves(
         self, p: TransferCurve | OutputCurve, *, sweeps_gate: bool
     ) -> Iterator[dict[str, Any]]:
-        gate, drain = self.gate_channel, 3 - self.gate_channel
+        gate = _source(p, "gate", sweeps_gate, self.gate_channel)
+        drain = _source(p, "drain", not sweeps_gate, 3 - self.gate_channel)
         swept, held = (gate, drain) if sweeps_gate else (drain, gate)
-        sources = {
-            gate: _source(p, "gate", sweeps_gate),
-            drain: _source(p, "drain", not sweeps_gate),
-        }
-        for c, source in sources.items():
-            self._set_up(c, source, listed=c == swept)
+        for source in (gate, drain):
+            self.set_up(source, listed=source is swept)
         clock = Timeline()
         # The gate first and off last: what it holds back must not flow without it.
         with self.switched_on(gate), self.switched_on(drain):
             for outer, begins, levels in p.curves(at_most=250, seconds=0.25):
                 if begins:
-                    first = {swept: float(levels[0]), held: float(outer)}
-                    self.write(*(f":SOUR{c}:VOLT {first[c]!r}" for c in (gate, drain)))
+                    first = {swept.channel: float(levels[0]), held.channel: float(outer)}
+                    self.write(*(self.level_command(c, first[c.channel]) for c in (gate, drain)))
                     self.sleep(p.hold_s)
-                setup = [
-                    *self._list_setup(swept, "VOLT", levels),
-                    f":TRIG{held}:ALL:COUN {len(levels)}",
+                messages = [
+                    *self.list_setup(swept, levels),
+                    f":TRIG{held.channel}:ALL:COUN {len(levels)}",
                     ":INIT (@1,2)",
+                    f":FETC:ARR? (@{gate.channel})",
                 ]
-                source, count = sources[gate], len(levels)
-                asked = self.asked((gate, drain), "\n".join(setup), count, source, source.step_s)
-                gate_v, gate_a, seconds, gate_word = asked.numbers()
-                drain_v, drain_a, _, drain_word = self.query_numbers(
-                    f":FETC:ARR? (@{drain})", columns=4, rows=count
-                )
-                at_gate = decoded(gate_v, gate_a, gate_word)
-                at_drain = decoded(drain_v, drain_a, drain_word)
+                run = Run(messages, len(levels), gate.step_s)
+                at_gate = self.decoded(gate, self.begin(gate, run, drain).numbers())
+                found = self.query_numbers(f":FETC:ARR? (@{drain.channel})", 4, len(levels))
+                at_drain = self.decoded(drain, found)
+                gate_points, drain_points = at_gate.points(), at_drain.points()
                 yield {
-                    "gate_voltage_v": at_gate["voltage_v"],
-                    "drain_voltage_v": at_drain["voltage_v"],
-                    "drain_current_a": at_drain["current_a"],
-                    "gate_current_a": at_gate["current_a"],
-                    "time_s": clock.rising(seconds),
-                    "in_compliance": at_gate["in_compliance"] | at_drain["in_compliance"],
+                    "gate_voltage_v": gate_points["voltage_v"],
+                    "drain_voltage_v": drain_points["voltage_v"],
+                    "drain_current_a": drain_points["current_a"],
+                    "gate_current_a": gate_points["current_a"],
+                    "time_s": clock.rising(at_gate.time_s),
+                    "in_compliance": at_gate.limited | at_drain.limited,
                 }
         self.check_errors()
 
 
-def _source(p: TransferCurve | OutputCurve, name: str, is_swept: bool) -> Source:
+def _source(p: TransferCurve | OutputCurve, name: str, is_swept: bool, channel: int) -> Source:
     """What the channel at the gate or at the drain does."""
     levels = p.levels if is_swept else p.outer_levels
     return Source(
@@ -92,4 +87,5 @@ def _source(p: TransferCurve | OutputCurve, name: str, is_swept: bool) -> Source
         delay_s=p.delay_s,
         nplc=p.nplc,
         four_wire=p.four_wire,
+        channel=str(channel),
     )
