@@ -35,6 +35,7 @@ from drivebay import (
 from drivebay._core.runs.transcript import Message, in_time
 from drivebay.cli import command_tree
 from drivebay.driver import SteppedSource
+from drivebay.plotting import ascii_plot
 from drivebay.sim import Keithley2400Server, Resistor
 
 CURVE: dict[str, Any] = {
@@ -181,6 +182,12 @@ def test_messages_of_two_come_in_the_order_of_their_times(steps: list[list[tuple
         assert [m for m in merged if m.instrument == name] == [
             m for m in blocks if m.instrument == name
         ]
+
+
+def test_the_title_of_its_picture_names_both_instruments(bay, gate, drain):
+    run = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+
+    assert "Transfer curve \u00b7 two Keithley 2400" in ascii_plot(run).splitlines()[0]
 
 
 def test_an_output_curve_steps_the_drain_at_each_gate_voltage(bay, gate, drain):

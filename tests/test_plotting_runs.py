@@ -142,7 +142,7 @@ def test_a_value_that_hardly_changes_is_shown_by_how_far_it_is_from_its_median()
     run.columns["voltage_v"] = 5 + 1e-6 * np.sin(run.columns["time_s"] * 20)
     figure = plot_run(run)
 
-    assert figure.axes[1].get_ylabel() == "Voltage - 5 V (\u00b5V)"
+    assert figure.axes[1].get_ylabel() == "Voltage \u2212 5 V (\u00b5V)"
     assert np.abs(figure.axes[1].lines[0].get_ydata()).max() == pytest.approx(1, abs=0.1)
 
 

@@ -158,8 +158,8 @@ def test_showing_a_bad_file_is_an_error_with_every_problem(process, bad):
 def test_a_file_that_is_not_there_is_no_bug(process, here):
     done = process("bench", "show", "gone.yaml")
 
-    assert done.code == failures.FAILED
-    assert "gone.yaml: No such file or directory" in done.err
+    assert done.code == failures.USAGE
+    assert "'gone.yaml' does not exist" in done.err
 
 
 def test_the_schema_takes_the_good_file(drivebay, here):

@@ -48,13 +48,23 @@ def test_find_shows_a_table_and_who_did_not_answer(drivebay, bench):
     assert NOWHERE in done.err
 
 
-@pytest.mark.parametrize("resource", [NOWHERE, "no address"])
-def test_find_exits_with_3_when_nobody_answers(drivebay, resource):
+@pytest.mark.parametrize(
+    ("resource", "code"), [(NOWHERE, failures.NOT_FOUND), ("no address", failures.USAGE)]
+)
+def test_find_exits_with_3_when_nobody_answers_and_with_2_for_no_address(drivebay, resource, code):
     done = drivebay("find", resource, "--json")
 
-    assert done.code == failures.NOT_FOUND
+    assert done.code == code
     assert done.json[0]["idn"] is None
     assert done.json[0]["error"]
+
+
+def test_who_does_not_answer_is_named_once_with_what_to_look_at(drivebay):
+    done = drivebay("find", NOWHERE)
+
+    assert done.err.count(NOWHERE) == 1
+    assert "Error" not in done.err
+    assert "is it switched on, connected, and free?" in done.err
 
 
 def test_explain_takes_a_model_a_reply_and_an_address(drivebay, bench):

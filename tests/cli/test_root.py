@@ -63,6 +63,7 @@ def test_help_names_every_command_with_a_sentence(drivebay):
 
     for name in root._COMMANDS:
         assert f"  {name} " in shown
+    assert "..." not in shown.partition("Commands:")[2]  # whole sentences, not what fits on a line
 
 
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(drivebay):

@@ -117,7 +117,8 @@ def test_the_kind_of_an_export_may_be_given_apart_from_the_name(drivebay, runs, 
     unknown = drivebay("runs", "export", "last", "-o", str(target))
     drivebay("runs", "export", "last", "-o", str(target), "--kind", "json")
 
-    assert "cannot export a run as 'dat'; kinds are csv, json" in unknown.err
+    assert unknown.code == failures.USAGE
+    assert "must end with .csv, .json, .parquet, .h5 or .nc; or give --kind" in unknown.err
     assert json.loads(target.read_text("utf-8"))["run"] == runs[1]
 
 
@@ -255,6 +256,7 @@ def stored(home, **more):
         columns=[("voltage_v", "V", "float"), ("count", "", "int")],
         sources={"p": more.get("sources", {})},
         bench=more.get("bench"),
+        provenance=more.get("provenance"),
     )
     writer.append({"voltage_v": more.get("volts", [0.0, 1.0]), "count": [1, 2]})
     return writer
@@ -399,6 +401,32 @@ def test_a_run_without_a_plugin_or_an_instrument_says_so_and_no_more(drivebay, h
     assert re.search(r"plugin +none: ", said)
     assert "instrument" not in said
     assert "done, 1 row\n" in said
+
+
+def test_what_differs_is_told_also_where_it_cannot_be_drawn(drivebay, home, runs, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra [plot]")
+    other = stored(home).finish("done").id
+
+    done = drivebay("runs", "compare", runs[0], other, "--plot", str(tmp_path / "both.png"))
+
+    assert done.code == failures.FAILED
+    assert "parameters" in done.out
+    assert "cannot be drawn together" in done.err
+
+
+def test_two_instruments_of_one_run_are_both_shown_and_long_names_keep_their_distance(
+    drivebay, home
+):
+    at = {"resource": "GPIB0::1::INSTR", "identity": {"model": "A1", "serial": "7"}, "alias": "g"}
+    provenance = {"instruments": {"gate": at, "drain": at | {"alias": "d"}}}
+    parameters = {"drain_sense_range_a": 0.001}
+    stored(home, provenance=provenance, parameters=parameters).finish("done")
+
+    shown = drivebay("runs", "show", "last").out
+
+    assert re.search(r"^  gate instrument +g A1 7 at GPIB0::1::INSTR$", shown, re.MULTILINE)
+    assert re.search(r"^  drain instrument +d A1 7 at GPIB0::1::INSTR$", shown, re.MULTILINE)
+    assert re.search(r"drain_sense_range_a +1 mA$", shown, re.MULTILINE)
 
 
 def test_one_run_is_no_comparison(drivebay, runs):

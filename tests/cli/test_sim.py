@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pytest
 import yaml
 
 from drivebay.cli import failures
@@ -35,6 +36,34 @@ def test_a_device_that_does_not_exist_is_a_usage_error(process):
 
     assert done.code == failures.USAGE
     assert "flux-capacitor" in done.err
+
+
+def test_a_port_that_somebody_has_says_what_to_do(start, process):
+    running = start("sim", "keithley2400", stdin=subprocess.PIPE)
+    port = json.loads(running.stdout.readline())["port"]
+
+    done = process("sim", "keithley2400", "--port", str(port))
+    running.communicate("", timeout=60)
+
+    assert done.code == failures.USAGE
+    assert "--port 0 takes a free one" in done.err
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "usb"])
+def test_a_number_that_is_no_port_is_a_usage_error(process, port):
+    done = process("sim", "keithley2400", f"--port={port}")
+
+    assert done.code == failures.USAGE
+    assert "is not a port: 1 to 65535" in done.err
+
+
+def test_a_bench_file_that_cannot_be_written_is_named_as_it_was_typed(process, tmp_path):
+    gone = tmp_path / "gone" / "bench.yaml"
+
+    done = process("sim", "--all", "--free-ports", "--bench-file", str(gone))
+
+    assert done.code == failures.USAGE
+    assert f"{gone} cannot be written: No such file or directory" in done.err
 
 
 def test_a_whole_bench_is_found_with_the_bench_file_it_writes(start, process, tmp_path):

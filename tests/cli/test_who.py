@@ -29,7 +29,23 @@ def test_nobody_is_an_answer_with_its_own_exit_code(drivebay, home):
     done = drivebay("who", "iv_sweep", "--voltage", "1MV")
 
     assert done.code == failures.NOT_FOUND
-    assert "no model of any plugin" in done.out
+    assert "no plugin declares a model that can do that with iv_sweep" in done.out
+    assert "which does not reach 1 MV" in done.out
+
+
+def test_resolutions_and_frequencies_are_said_with_prefixes(drivebay, home):
+    small = drivebay("who", "iv_sweep", "--current-resolution", "100nA").out
+    fast = drivebay("who", "cv_measurement", "--frequency", "1kHz..1MHz").out
+
+    assert "resolves 10 pA" in small
+    assert "frequency_hz 20 Hz to 2 MHz" in fast
+
+
+def test_a_method_that_nobody_knows_is_named_with_the_nearest(drivebay, home):
+    done = drivebay("who", "iv_swep")
+
+    assert done.code == failures.NOT_FOUND
+    assert "did you mean 'iv_sweep'?" in done.err
 
 
 @pytest.mark.parametrize("words", [["--voltage", "1 A"], ["--technique", "guess"]])

@@ -78,7 +78,7 @@ def test_a_resolution_must_be_declared_and_fine_enough(manager):
     found = manager.who("iv_sweep", current_resolution_a="100 nA")
 
     assert models(found) == ["S1"]
-    assert why_not(found, "L1") == "resolves 1e-06 A, not 1e-07 A"
+    assert why_not(found, "L1") == "resolves 1 \u00b5A, not 100 nA"
     assert why_not(found, "X1") == "declares no resolution of current_a"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drivebay.cli.failures import USAGE, NothingFound, problem_of
-from drivebay.cli.output import emit, heading, json_option, table
+from drivebay.cli.output import WholeSentences, emit, heading, json_option, table
 
 if TYPE_CHECKING:
     from drivebay import Bench, BenchChannel, BenchInstrument, Diagnostic, PluginManager
@@ -25,7 +25,9 @@ bench_option = click.option(
 )
 """For every command that takes the name of an instrument."""
 
-_path_argument = click.argument("path", required=False, type=click.Path(path_type=Path))
+_path_argument = click.argument(
+    "path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 
 
 def _manager() -> PluginManager:
@@ -72,7 +74,7 @@ def _in_force(path: Path | None, home: Path) -> Path:
     return found
 
 
-@click.group()
+@click.group(cls=WholeSentences)
 def bench() -> None:
     """Check and show the bench file, which names instruments and limits them.
 

@@ -26,7 +26,7 @@ from drivebay.cli.check import holds
 from drivebay.cli.failures import ABORTED, FAILED, OK, PLUGIN, describe
 from drivebay.cli.failures import lines_of as lines_of_error
 from drivebay.cli.measure import Aborted, pairs, parameters_of, record, tell_abort
-from drivebay.cli.output import heading, plain
+from drivebay.cli.output import counted, heading, plain
 from drivebay.cli.traffic import commands_of, differences, lines_of
 
 if TYPE_CHECKING:
@@ -388,7 +388,7 @@ def _summary(run: Run) -> str:
     """How much was measured, and between what the second column lies."""
     from drivebay.plotting import engineering
 
-    text = f"{run.state}, {len(run)} rows in {engineering(run.duration_s, 's', 3)}"
+    text = f"{run.state}, {counted(len(run), 'row')} in {engineering(run.duration_s, 's', 3)}"
     floats = [name for name, kind in run.kinds.items() if kind == "float"]
     if len(run) and floats:
         name = floats[min(1, len(floats) - 1)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from drivebay.cli.failures import FAILED
-from drivebay.cli.output import emit, json_option
+from drivebay.cli.output import counted, emit, json_option
 
 if TYPE_CHECKING:
     from drivebay import PluginManager
@@ -111,7 +111,7 @@ def _home(home: Path) -> Iterator[Finding]:
     yield Finding("home", "ok", str(home))
     crashes = len(list((home / "crashes").glob("*.txt")))
     if crashes:
-        text = f"{crashes} internal errors are kept in {home / 'crashes'}"
+        text = f"{counted(crashes, 'internal error')} kept in {home / 'crashes'}"
         yield Finding("crashes", "note", text, "please report them, then delete them")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drivebay.cli.bench import bench_option
-from drivebay.cli.failures import NOT_FOUND, OK
+from drivebay.cli.failures import NOT_FOUND, OK, USAGE
 from drivebay.cli.output import emit, heading, json_option, table
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def find(
             click.echo("  search wider: drivebay find --network, drivebay find --serial")
             click.echo("  name one: drivebay find TCPIP::192.0.2.10::5025::SOCKET")
             click.echo("  or start simulated ones: drivebay sim --all --bench-file bench.yaml")
+    if found and all(_is_no_address(each) for each in found):
+        return USAGE
     return OK if there else NOT_FOUND
 
 
@@ -75,11 +78,28 @@ def _show_found(found: Sequence[Found]) -> None:
         click.echo(table(heads, rows))
     for each in found:
         if each.error is not None and not each.holder:
-            click.echo(f"{_name(each)}: {each.error}", err=True)
+            click.echo(_trouble(each), err=True)
+    if any(_is_silent(each) for each in found):
+        click.echo("  is it switched on, connected, and free?", err=True)
     for each in answered:
         if each.plugin is None:
             click.echo(f"{_name(each)}: no plugin serves {each.idn!r}", err=True)
             click.echo(f"  why not: drivebay explain {each.resource}", err=True)
+
+
+def _is_silent(found: Found) -> bool:
+    """Whether it is an address, and nobody answered there."""
+    return found.error is not None and not found.holder and not _is_no_address(found)
+
+
+def _is_no_address(found: Found) -> bool:
+    return (found.error or "").startswith("V0")
+
+
+def _trouble(found: Found) -> str:
+    """Why one did not answer; the address once, and without the name of a class."""
+    text = re.sub(r"^\w+Error: ", "", found.error or "").removeprefix(f"{found.resource}: ")
+    return f"{_name(found)}: {text}"
 
 
 def _name(found: Found) -> str:
@@ -168,7 +188,9 @@ def _show_candidates(
         for reason in each.why_not:
             click.echo(f"    - {reason}")
     if not candidates:
-        known = ", ".join(sorted(plugins.model_index)) or "none"
+        found = plugins.plugins.values()
+        listed = {model for each in found for model in each.metadata.supported_models}
+        known = ", ".join(sorted(listed)) or "none"
         click.echo(f"  no plugin claims it; models known: {known}")
     if plugin is None:
         click.echo("  begin a driver for it: drivebay new NAME --model MODEL", err=True)

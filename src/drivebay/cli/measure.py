@@ -19,7 +19,7 @@ import click
 from drivebay.cli.bench import bench_option
 from drivebay.cli.failures import ABORTED, NothingFound, describe
 from drivebay.cli.interruption import aborting
-from drivebay.cli.output import emit, json_option
+from drivebay.cli.output import WholeSentences, counted, emit, json_option
 from drivebay.cli.runs import check_picture, draw, show
 from drivebay.cli.sweepview import view
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from drivebay.driver import Field, MethodSpec
 
 
-class Methods(click.Group):
+class Methods(WholeSentences):
     """A group whose members are the standard methods; any other name is a plugin's own method."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -165,7 +165,7 @@ def _option(field: Field) -> click.Option:
     if field.required:
         notes.append("required")
     elif field.default is not None:
-        notes.append(f"default: {field.default}")
+        notes.append(f"default: {str(field.default).removesuffix('.0')}")
     text = f"{field.help}  [{', '.join(notes)}]" if notes else field.help
     kind = click.Choice(field.choices) if field.kind == "choice" else click.STRING
     metavar = None if field.kind == "choice" else field.unit or field.kind.upper()
@@ -408,7 +408,9 @@ def tell_abort(exc: Aborted, as_json: bool) -> None:
         emit(describe(exc.cause))
     click.echo(f"aborted; {safe}", err=True)
     if exc.run is not None:
-        click.echo(f"  {len(exc.run)} points are kept: drivebay runs show {exc.run.id}", err=True)
+        click.echo(
+            f"  {counted(len(exc.run), 'point')} kept: drivebay runs show {exc.run.id}", err=True
+        )
 
 
 __all__ = [

@@ -59,6 +59,7 @@ def new(
     if manufacturer is None and model == "2400":
         manufacturer = "KEITHLEY INSTRUMENTS"
     served_by = _served_by(manager, name, model)
+    before = manager.get_plugin_info(name)
     files = write_plugin(
         target,
         name=name,
@@ -72,6 +73,12 @@ def new(
         emit({"name": name, "path": str(target), "files": listed, "overrides": served_by})
     else:
         _tell(name, target, model, served_by, files, found=target.parent in manager.plugin_dirs)
+    if before is not None:
+        click.echo(
+            f"note: {before.path} has that name too: of two plugins with one name only the"
+            " first is used (`drivebay plugins list`)",
+            err=True,
+        )
 
 
 def _check_words(name: str, options: dict[str, str | None]) -> None:

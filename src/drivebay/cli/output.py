@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_MOST_SENTENCE: Final = 400
 
 
 def json_option(command: _Command) -> _Command:
@@ -87,6 +88,22 @@ def counted(number: int, what: str) -> str:
     ('1 run', '1,000,000 rows', '2 damaged files')
     """
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+class WholeSentences(click.Group):
+    """A group whose help gives each member's first sentence whole, on as many lines as it takes."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the members; click itself cuts what does not fit on a line."""
+        members = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, command.get_short_help_str(limit=_MOST_SENTENCE))
+            for name, command in members
+            if command is not None and not command.hidden
+        ]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
 
 def heading(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drivebay.cli.failures import PLUGIN, PluginProblem, problem_of
-from drivebay.cli.output import emit, heading, json_option, table
+from drivebay.cli.output import WholeSentences, emit, heading, json_option, table
 
 if TYPE_CHECKING:
     from drivebay import PluginInfo, PluginManager
@@ -36,7 +36,7 @@ _PROCESS = "process"  # where a driver runs whose manifest does not say
 _UNSAFE = "no safe state: nothing switches its output off when the driver fails"
 
 
-@click.group()
+@click.group(cls=WholeSentences)
 def plugins() -> None:
     """List, check, enable, disable and pin plugins.
 

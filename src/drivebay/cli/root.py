@@ -20,6 +20,7 @@ import click
 from click.exceptions import Exit
 
 from drivebay.cli.failures import ABORTED, OK, report_failure
+from drivebay.cli.output import WholeSentences
 
 _COMMANDS: Final[Mapping[str, str]] = {
     "demo": "drivebay.cli.demo:demo",
@@ -45,7 +46,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
 _VERBOSE: Final = re.compile("-v+|--verbose")
 
 
-class Root(click.Group):
+class Root(WholeSentences):
     """The group of all commands, by reference instead of by import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from drivebay.cli.failures import NOT_FOUND, OK
+from drivebay.cli.failures import NOT_FOUND, OK, NothingFound
 from drivebay.cli.output import emit, json_option, table
 
 if TYPE_CHECKING:
-    from drivebay import Ability
+    from drivebay import Ability, PluginManager
 
 _ASKED: Final = {
     "voltage": ("v", "40V or -40V..40V"),
@@ -60,6 +60,7 @@ def who(method: str, as_json: bool, **asked: str | None) -> int:
     wanted = {name: text for name, text in asked.items() if text is not None}
     manager = PluginManager()
     manager.discover_plugins()
+    _require_it_exists(manager, method)
     found = manager.who(method, **wanted)
     able = [each for each in found if each.able]
     if as_json:
@@ -69,11 +70,24 @@ def who(method: str, as_json: bool, **asked: str | None) -> int:
     return OK if able or any(each.paired for each in found) else NOT_FOUND
 
 
+def _require_it_exists(manager: PluginManager, method: str) -> None:
+    """A name that is misspelt is no question that all plugins answer with no."""
+    from difflib import get_close_matches
+
+    from drivebay.driver import STANDARD
+
+    known = sorted({*STANDARD, *manager.capability_index})
+    if method not in known:
+        near = get_close_matches(method, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise NothingFound(f"no method {method!r}{hint} (there are: {', '.join(known)})")
+
+
 def _show(method: str, found: list[Ability], able: list[Ability]) -> None:
     if able:
         click.echo(_told(able))
     else:
-        click.echo(f"no model of any plugin is declared to do {method} so")
+        click.echo(f"no plugin declares a model that can do that with {method}")
     halves = [each for each in found if each.paired and not each.able]
     if halves:
         others = ", or one of these and one of those" if any(each.paired for each in able) else ""

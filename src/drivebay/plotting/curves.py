@@ -84,7 +84,7 @@ class Axis:
         unit = f"{PREFIXES[self.exponent]}{self.unit}"
         name = self.name
         if self.offset:
-            sign = "-" if self.offset > 0 else "+"
+            sign = "\u2212" if self.offset > 0 else "+"
             name = f"{name} {sign} {engineering(abs(self.offset), self.unit, 4)}"
         return f"{name} ({unit})" if unit else name
 
@@ -390,12 +390,14 @@ def spans_decades(values: Array) -> bool:
     """Whether the data has more in it than a linear axis shows."""
     import numpy as np
 
-    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    if sizes.size < 5:
+    sizes = np.abs(values[np.isfinite(values)])
+    above = sizes[sizes > 0]
+    if above.size < 5:
         return False
-    # The median against the top: a resistor's is half of it whatever its noise about zero, a
-    # diode's is orders below.
-    low, high = np.quantile(sizes, [0.25, 1.0])
+    # A quarter of the points against the top: a resistor's is a part of it whatever its noise about
+    # zero, a diode's is orders below. What is below the resolution is zero, which no such axis can
+    # show, but it is as low as the lowest that shows.
+    low, high = np.quantile(np.maximum(sizes, above.min()), [0.25, 1.0])
     return bool(high / low > 10**_LOG_DECADES)
 
 
@@ -418,7 +420,12 @@ def wants_log(charts: Sequence[Chart], y: str, log: bool | None) -> bool:
     """
     if log is not None:
         return log
-    return any(chart.units.get(y) == "A" and spans_decades(chart.columns[y]) for chart in charts)
+    return any(
+        spans_decades(curve.y)
+        for chart in charts
+        if chart.units.get(y) == "A"
+        for curve in chart.curves(y)  # one by one: a family's lowest is no part of its highest
+    )
 
 
 def heading_of(run: object) -> str:

@@ -33,6 +33,17 @@ def instrument(identity: object) -> str:
     return f"{name} (no. {serial})" if serial and name else name
 
 
+def instruments(run: object) -> str:
+    """Return the label of what measured; of two that measured together both, of one kind once."""
+    about = getattr(run, "provenance", None)
+    together = about.get("instruments") if isinstance(about, Mapping) else None
+    if not isinstance(together, Mapping) or len(together) < 2:
+        return instrument(getattr(run, "identity", None))
+    identities = [each.get("identity") for each in together.values() if isinstance(each, Mapping)]
+    kinds = {instrument({**each, "serial": ""}) for each in identities if isinstance(each, Mapping)}
+    return " and ".join(kinds) if len(kinds) > 1 else f"two {kinds.pop()}" if kinds else ""
+
+
 def when(run: object) -> str:
     """Return when a run began, to the second, without the zone; empty where it does not say."""
     return str(getattr(run, "started_at", "") or "")[:19].replace("T", " ")

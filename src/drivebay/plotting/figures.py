@@ -560,7 +560,7 @@ def _zero_lines(panel: Axes) -> None:
 def _heading(runs: Sequence[object]) -> str:
     """What was measured on what; of several runs what they have in common."""
     titles = {heading_of(run) for run in runs}
-    instruments = {facts.instrument(getattr(run, "identity", None)) for run in runs}
+    instruments = {facts.instruments(run) for run in runs}
     title = titles.pop() if len(titles) == 1 else "Runs"
     name = instruments.pop() if len(instruments) == 1 else ""
     title = f"{title} · {name}" if name else title

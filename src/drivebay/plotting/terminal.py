@@ -148,7 +148,7 @@ def _marks(count: int, ascii_only: bool) -> list[str]:
 def _title(
     runs: Sequence[object], chart: Chart, y: str, logarithmic: bool, width: int
 ) -> list[str]:
-    names = {facts.instrument(getattr(run, "identity", None)) for run in runs}
+    names = {facts.instruments(run) for run in runs}
     ids = [str(getattr(runs[0], "id", ""))] if len(runs) == 1 else [f"{len(runs)} runs"]
     state = str(getattr(runs[0], "state", "done"))
     parts = [heading_of(runs[0]), names.pop() if len(names) == 1 else "", *ids]

@@ -8,6 +8,7 @@ else on standard output, so that a program can start it and read the addresses.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -76,7 +77,7 @@ def _add_common(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)"
     )
-    one.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
+    one.add_argument("--port", type=_port, default=0, help="0 takes a free one (default)")
     one.add_argument("--single-connection", action="store_true", help="refuse a second connection")
     one.add_argument("--serial-number", default="1234567")
     one.add_argument("--line-frequency-hz", type=int, choices=(50, 60), default=50)
@@ -91,6 +92,14 @@ def _add_common(one: argparse.ArgumentParser) -> None:
     one.add_argument("--ignore-stdin", action="store_true", help="do not stop at the end of input")
     one.add_argument("--log", metavar="FILE", help="append events to this file as JSON lines")
     one.add_argument("--log-traffic", action="store_true", help="log messages and answers too")
+
+
+def _port(text: str) -> int:
+    """A port of TCP; argparse says what is wrong with any other text."""
+    port = int(text) if text.isdecimal() else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535, or 0 for a free one")
+    return port
 
 
 def _add_device(group: argparse._ArgumentGroup) -> None:
@@ -186,7 +195,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     try:
         server = server_of(options).start()
     except (ValueError, OSError) as error:
-        top.exit(2, f"drivebay sim: {error}\n")
+        top.exit(2, f"drivebay sim: {_said(error, '--port 0 takes a free one')}\n")
     ready = {"resource": server.resource, "port": server.port}
     stop.serve(server, json.dumps(ready) + "\n", options.ignore_stdin)
     return 0
@@ -208,15 +217,23 @@ def _run_bench(argv: Sequence[str]) -> int:
             log_traffic=options.log_traffic,
         ).start()
     except (ValueError, OSError) as error:
-        top.exit(2, f"drivebay sim: {error}\n")
+        top.exit(2, f"drivebay sim: {_said(error, '--free-ports takes free ones')}\n")
     try:
         if options.bench_file is not None:
             _write_whole(Path(options.bench_file), bench.bench_file())
     except OSError as error:
         bench.stop()
-        top.exit(2, f"drivebay sim: {error}\n")
+        why = f"{options.bench_file} cannot be written: {error.strerror}"
+        top.exit(2, f"drivebay sim: {why}\n")
     stop.serve(bench, _ready(bench, options), options.ignore_stdin)
     return 0
+
+
+def _said(error: Exception, instead: str) -> str:
+    """What is wrong; of a port that somebody has also what to do about it."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"{error.strerror or error}: stop the program that has it (Ctrl-C); {instead}"
+    return str(error)
 
 
 def _ready(bench: VirtualBench, options: argparse.Namespace) -> str:

@@ -404,7 +404,8 @@ def _methods(case: _Case) -> str:
         raise _FailedError("\n".join(wrong + not_run))
     if not_run or not case.ran:
         raise _NotJudgedError("\n".join(not_run) or "the driver has no method")
-    return ", ".join(f"{method} {len(run)} rows" for method, run in case.ran.items())
+    rows = {method: len(run) for method, run in case.ran.items()}
+    return ", ".join(f"{name} {n} row{'' if n == 1 else 's'}" for name, n in rows.items())
 
 
 def _run(case: _Case, method: str) -> Run:

@@ -61,7 +61,9 @@ class KeeperClient:
             self._control.close()
             self._process.kill()
             self._process.wait()
-            raise LinkLostError(f"the keeper did not start ({exc}); {log} may say why") from exc
+            raise LinkLostError(
+                f"the keeper did not start ({exc}); {log} may say why, or `drivebay doctor`"
+            ) from exc
         self.pid = int(hello["pid"])
         self.path = str(hello["path"])
         self.owner_pid = os.getpid()

@@ -17,7 +17,7 @@ from drivebay._core.manager.explain import reasons_against
 from drivebay._core.manager.info import DISCOVERED, Snapshot
 from drivebay._core.manifest.fields import PAIRED_METHODS
 from drivebay._core.manifest.shapes import QUANTITIES
-from drivebay._core.methods import TECHNIQUES, parse_quantity
+from drivebay._core.methods import TECHNIQUES, parse_quantity, say_quantity
 
 _NEEDS_ANOTHER = "measures this only together with a second instrument"
 
@@ -209,19 +209,26 @@ def _held(quantity: str, wanted: tuple[float, float], span: Any) -> tuple[bool, 
     unit = unit_of(quantity)
     if span is None:
         return False, f"declares no range {quantity}"
-    text = f"{quantity} {span[0]:g} to {span[1]:g} {unit}".rstrip()
+    text = f"{quantity} {_from_to(span, unit)}"
     if span[0] <= wanted[0] and wanted[1] <= span[1]:
         return True, text
     beyond = wanted[1] if wanted[1] > span[1] else wanted[0]
-    return False, f"{text}, which does not reach {beyond:g} {unit}".rstrip()
+    return False, f"{text}, which does not reach {say_quantity(beyond, unit)}"
 
 
 def _resolved(quantity: str, wanted: float, step: Any) -> tuple[bool, str]:
     unit = unit_of(quantity)
     if step is None:
         return False, f"declares no resolution of {quantity}"
-    text = f"resolves {step:g} {unit}".rstrip()
-    return step <= wanted, text if step <= wanted else f"{text}, not {wanted:g} {unit}".rstrip()
+    text = f"resolves {say_quantity(step, unit)}"
+    return step <= wanted, text if step <= wanted else f"{text}, not {say_quantity(wanted, unit)}"
+
+
+def _from_to(span: Any, unit: str) -> str:
+    """A range: the unit once, but where one end has a prefix both say theirs."""
+    if all(end == 0 or 1 <= abs(end) < 10_000 for end in span):
+        return f"{span[0]:g} to {span[1]:g} {unit}".rstrip()
+    return f"{say_quantity(span[0], unit)} to {say_quantity(span[1], unit)}"
 
 
 def _together(regions: Iterable[Mapping[str, float]], spans: Mapping[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ from drivebay._core.methods.meter import (
     Resistance,
 )
 from drivebay._core.methods.page import CODES, reference_page
-from drivebay._core.methods.quantity import UNITS, parse_quantity
+from drivebay._core.methods.quantity import UNITS, parse_quantity, say_quantity
 from drivebay._core.methods.spec import (
     Column,
     Field,
@@ -90,6 +90,7 @@ __all__ = [
     "parse_quantity",
     "quantity",
     "reference_page",
+    "say_quantity",
     "signature_text",
     "validate",
 ]

@@ -59,6 +59,21 @@ def parse_quantity(text: str, unit: str) -> float:
     return value
 
 
+def say_quantity(value: float, unit: str) -> str:
+    """A number with its unit as people write it, to six digits; ``parse_quantity`` reads it back.
+
+    >>> say_quantity(1e-11, "A"), say_quantity(2e6, "Hz"), say_quantity(-210, "V")
+    ('10 pA', '2 MHz', '-210 V')
+    """
+    exponent = 0
+    if unit and value and math.isfinite(value):
+        exponent = 3 * math.floor(math.log10(abs(value)) / 3 + 1e-9)
+        exponent = min(max(exponent, -15), 12)
+    spellings = [text for text, power in _PREFIXES.items() if power == exponent]
+    prefix = "\u00b5" if "\u00b5" in spellings else spellings[0]
+    return f"{value / 10.0**exponent:.6g} {prefix}{unit}".rstrip()
+
+
 def read_quantity(
     text: str, unit: str, *, bare: bool, path: str = ""
 ) -> tuple[float, Diagnostic | None]:

@@ -158,8 +158,8 @@ def replay_run(
 
     Raises:
         ForeignCodeError: the stored code is not known here, and ``trust`` was not given.
-        RunError: the run holds no transcript or no code, is still running, or its code is not what
-            measured.
+        RunError: the run holds no transcript or no code, is still running, was measured by two
+            instruments together, or its code is not what measured.
         StoreError: a part of the run is damaged.
         PluginError: the code cannot be loaded.
     """

@@ -14,7 +14,7 @@ from typing import Final
 
 MAKE_ROOM: Final = "make room on that disk and measure again; what was stored before is kept"
 CHOOSE_FOLDER: Final = (
-    "choose a folder that may be written to, with DRIVEBAY_HOME or Bay(home=...), or allow it"
+    "choose a folder that may be written to (runs: DRIVEBAY_HOME or Bay(home=...)), or allow it"
 )
 SAVE_DATA: Final = (
     "the disk or the connection to it fails: copy what is there to another one, and look into the"

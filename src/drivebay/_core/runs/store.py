@@ -424,7 +424,7 @@ class RunStore:
     def _what_exists(self) -> str:
         ids = self._catalogue.ids()
         if not ids:
-            return f"{self.folder} holds no runs yet"
+            return f"{self.folder} holds no runs yet; `drivebay demo` makes one"
         more = f" and {len(ids) - _SOME} more" if len(ids) > _SOME else ""
         return f"{self.folder} holds {', '.join(ids[:_SOME])}{more}"
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from drivebay.cli.output import WholeSentences
 from drivebay.cli.runs.drawing import check_picture, draw
 from drivebay.cli.runs.showing import rows_table, show
 
@@ -28,7 +29,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
 }
 
 
-class Runs(click.Group):
+class Runs(WholeSentences):
     """The group, by reference: a list need not import what draws."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -44,13 +44,15 @@ def compare_runs(names: tuple[str, ...], plot: str | None, as_json: bool) -> Non
         "code": [_code(runs[0], run) for run in runs[1:]],
         "columns": [_columns(runs[0], run) for run in runs[1:]],
     }
+    if not as_json:
+        _tell(found)  # also where they cannot be drawn: what differs says why
     if plot:
         draw_over_each_other(runs, plot)
         found["files"] = [plot]
     if as_json:
         emit(found)
-    else:
-        _tell(found)
+    elif plot:
+        click.echo(f"wrote {plot}")
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -163,8 +165,6 @@ def _tell(found: dict[str, Any]) -> None:
         _tell_code(runs[0], code)
     for columns in found["columns"]:
         _tell_columns(runs[0], columns)
-    for file in found.get("files", ()):
-        click.echo(f"wrote {file}")
 
 
 def _cell(name: str, value: Any, method: str) -> str:

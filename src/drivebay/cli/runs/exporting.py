@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
 from drivebay.cli.output import emit, json_option
 from drivebay.cli.runs.listing import store
+
+_ENDINGS: Final = {".csv", ".json", ".parquet", ".pq", ".h5", ".hdf5", ".nc", ".nc4", ".netcdf"}
 
 
 @click.command("export")
@@ -47,7 +50,11 @@ def export_run(
     if output is None:
         runs.export(run, sys.stdout, "json" if as_json else kind or "csv")
         return
-    if kind is None and not Path(output).suffix:
+    ending = Path(output).suffix.lower()
+    if kind is None and ending not in _ENDINGS:
+        if ending:
+            text = f"{output!r} must end with .csv, .json, .parquet, .h5 or .nc; or give --kind"
+            raise click.BadParameter(text, param_hint="'--output' / '-o'")
         kind = "csv"
     files = runs.export(run, output, kind, overwrite=force)
     if as_json:

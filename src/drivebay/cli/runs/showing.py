@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from drivebay import Run
 
 _MOST_EVENTS: Final = 12
+_NARROWEST: Final = 18  # so that the facts of two runs stand in the same column, most of the time
 
 
 @click.command("show")
@@ -52,10 +53,10 @@ def show_run(name: str, transcript: bool, sources: Path | None, as_json: bool) -
 def show(run: Run, rows: int = 12) -> None:
     """Print a run for a person."""
     click.echo(heading(clean(f"{run.id}  {run.method}  {run.state}, {counted(len(run), 'row')}")))
-    if run.reason:
-        click.echo(f"  {clean(run.reason)}")
-    for key, value in _facts(run):
-        click.echo(clean(f"  {key:<18}{value}"))
+    facts = list(_facts(run))
+    width = max(_NARROWEST, *(len(key) + 1 for key, _ in facts))
+    for key, value in facts:
+        click.echo(clean(f"  {key:<{width}}{value}"))
     if len(run):
         click.echo()
         click.echo(rows_table(run, rows))
@@ -65,6 +66,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     """Everything but the points, a line each; what is damaged says so and hides nothing else."""
     from drivebay import StoreError
 
+    if run.reason:
+        yield ("why failed" if run.state == "failed" else f"why {run.state}"), run.reason
     sections = (
         _instrument_facts,
         _origin_facts,
