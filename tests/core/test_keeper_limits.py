@@ -9,8 +9,9 @@ import pytest
 
 import drivebay
 from drivebay import LimitError, LinkTimeoutError, PluginMetadata
-from drivebay._core.keeper.held import Held, Setup
+from drivebay._core.keeper.held import Held
 from drivebay._core.keeper.records import Lease
+from drivebay._core.keeper.setup import Setup
 from drivebay._core.limits import Guard
 from drivebay.sim import Keithley2400Server, Resistor
 

@@ -15,13 +15,14 @@ a person acknowledges it). Runs no plugin code.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from drivebay._core.errors import (
     AbortedError,
+    AnswerError,
     DrivebayError,
     LeaseError,
     LimitError,
@@ -37,17 +39,18 @@ from drivebay._core.errors import (
 )
 from drivebay._core.keeper.records import Lease, remove_record, write_record
 from drivebay._core.keeper.safing import (
-    DEFAULT_DEADLINE_S,
     SafeStateReport,
     ramp,
     says,
     stop_and_write,
     verify,
 )
+from drivebay._core.keeper.setup import Setup
 from drivebay._core.links import DirectLink, open_direct
 
 if TYPE_CHECKING:
-    from drivebay._core.limits import Effect, Guard
+    from drivebay._core.keeper.setup import Grant
+    from drivebay._core.limits import Asked, Effect, Guard
 
 State = Literal["unknown", "armed", "energised", "safing", "safe", "unsafe"]
 
@@ -66,58 +69,6 @@ _MOST_AT_ONCE: Final = (
 _PARTS: Final = re.compile(r"[;\r\n]")
 
 _log = logging.getLogger("drivebay.keeper")
-
-
-@dataclass
-class Setup:
-    """What the owner said of an instrument once it knew which plugin serves it.
-
-    Attributes:
-        plugin: name and version, for messages.
-        safe_state: the declared safe state, empty when there is none.
-        guard: checks every command; None where nothing is known of them.
-        knows_energising: the dialect lists what energises; if not, any command may.
-        policy: ``off``, ``ramp_off`` or ``hold``: what a planned or unplanned end does.
-        ramp: ``header``, ``rate_per_s`` and ``max_s`` of ``ramp_off``.
-    """
-
-    plugin: str = ""
-    safe_state: Mapping[str, Any] = field(default_factory=dict)
-    guard: Guard | None = None
-    knows_energising: bool = False
-    policy: str = "off"
-    ramp: Mapping[str, Any] = field(default_factory=dict)
-    deadline_s: float = field(init=False)
-    _stops: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.deadline_s = float(self.safe_state.get("deadline_s") or DEFAULT_DEADLINE_S)
-        interrupt = self.safe_state.get("interrupt")
-        stops = [*(self.safe_state.get("writes") or ())]
-        stops += interrupt if isinstance(interrupt, list) else ()
-        self._stops = frozenset(str(each).strip().upper() for each in stops)
-
-    def says_stop(self, command: str | bytes) -> bool:
-        """Whether a command is one of those that make it safe, which are never refused."""
-        text = command.decode(errors="replace") if isinstance(command, bytes) else command
-        return text.strip().upper() in self._stops
-
-
-class Grant:
-    """The right of one client to use a held instrument until it is revoked."""
-
-    __slots__ = ("held", "pids", "reason", "token")
-
-    def __init__(self, held: Held, token: str) -> None:
-        self.held = held
-        self.token = token
-        self.pids: set[int] = set()
-        self.reason = ""
-
-    def check(self) -> None:
-        """Raise LeaseError if it was revoked."""
-        if self.reason:
-            raise LeaseError(f"{self.held.resource}: {self.reason}", resource=self.held.resource)
 
 
 class Held:
@@ -281,6 +232,7 @@ class Held:
         if asks:  # it may wait for its turn, and a command must not wait for it
             link = self.link()
             self._ask(link, partial(link.write, end=end), command, timeout_s)
+            self._answers_go_past()
             return
         with self._gate:
             link = self.link()
@@ -301,18 +253,25 @@ class Held:
         """Check and ask. Raises: as ``Link.query`` and :meth:`write`."""
         link = self.link()
         before = self._energised if not self._under_way else -1
+        asked = self._waiting_for_proof()
         answer: str = self._ask(link, link.query, command, timeout_s)
+        self._take_proof(command, answer, asked)
         if self._armed:
             self._learn(command, answer, before)
         return answer
 
     def try_ask(self, command: str, wait_s: float, after: Sequence[str] = ()) -> str | None:
         """Check and ask, and wait a little. Raises: as ``Link.try_ask`` and :meth:`write`."""
-        self.write_each([*after, command])
+        self.write_each(after)
+        link, asked = self.link(), self._waiting_for_proof()
+        self._ask(link, link.write, command, None)
         try:
-            return self.link().read(timeout_s=wait_s)
+            answer = link.read(timeout_s=wait_s)
         except LinkTimeoutError:
+            self._answers_go_past()
             return None
+        self._take_proof(command, answer, asked)
+        return answer
 
     def query_block(self, command: str, timeout_s: float | None = None) -> bytes:
         """Check and ask. Raises: as ``Link.query_block`` and :meth:`write`."""
@@ -388,6 +347,9 @@ class Held:
                 self._tell({"event": "refused", "resource": self.resource, "text": str(exc)})
                 raise
         energises = self._may_energise(command, effect)
+        if guard is not None and effect is not None and effect.unproven:
+            self._check_halt()
+            self._prove(guard, effect, link)
         # Raised before the stop is looked at: who stops it looks at this afterwards, so one of the
         # two sees the other, also while the record is being written.
         self._about_to_arm = bool(energises)
@@ -404,6 +366,43 @@ class Held:
         if effect is not None and self.setup.knows_energising:
             return bool(effect.energises)
         return not _only_asks(command) and not self.setup.says_stop(command)
+
+    def _prove(self, guard: Guard, effect: Effect, link: DirectLink) -> None:
+        """Ask whether the instrument has the protections that it will be switched on with.
+
+        Raises:
+            LimitError: it has not, or cannot be asked.
+        """
+        for mark in effect.unproven:
+            answer = ""
+            if not link.is_owing:  # an answer that is waited for must not be thrown away for ours
+                with contextlib.suppress(LinkTimeoutError, AnswerError):
+                    answer = link.query(
+                        guard.proofs.question(mark), timeout_s=self.setup.deadline_s
+                    )
+            try:
+                guard.prove(mark, answer)
+            except LimitError as exc:
+                self._tell({"event": "refused", "resource": self.resource, "text": str(exc)})
+                raise
+
+    def _waiting_for_proof(self) -> Asked:
+        guard = self.setup.guard
+        return guard.proofs.pending if guard is not None else {}
+
+    def _take_proof(self, command: str, answer: str, asked: Asked) -> None:
+        """A driver's own question may have confirmed its protections."""
+        guard = self.setup.guard
+        if guard is not None and guard.proofs.pending:
+            with self._gate:
+                guard.heard(command, answer, asked)
+
+    def _answers_go_past(self) -> None:
+        """The answer to a question will be read, but which answer it is will not be known."""
+        guard = self.setup.guard
+        if guard is not None and guard.proofs.pending:
+            with self._gate:
+                guard.proofs.error_list_is_lost()
 
     def _check_halt(self) -> None:
         if self._revoked:  # let in before that, and not to be sent after it

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from drivebay._core.errors import DrivebayError, LeaseError, UnsafeError
-from drivebay._core.keeper.held import Grant, Held, Setup
+from drivebay._core.keeper.held import Held
 from drivebay._core.keeper.neighbours import (
     KeeperSilentError,
     call_public,
@@ -53,6 +53,7 @@ from drivebay._core.keeper.records import (
     who,
 )
 from drivebay._core.keeper.safing import SafeStateReport
+from drivebay._core.keeper.setup import Grant, Setup
 from drivebay._core.keeper.together import make_all_safe, recover, sound
 from drivebay._core.keeper.watchman import Watchman
 from drivebay._core.wire import PROTOCOL, Channel, expect_greeting, greet, pack_error

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from drivebay._core.limits.dialect import faults_of
     from drivebay._core.limits.effect import ALL_CHANNELS, Effect, Level
     from drivebay._core.limits.guard import Guard
+    from drivebay._core.limits.proof import Asked
 
 COMMAND_KEYS = ("energise", "off", "harmless", "recall")
 """Keys of a dialect that list commands."""
@@ -49,6 +50,10 @@ CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "a statement in a language that cannot be followed",
             "list it word for word, or set levels by plain assignments",
         ),
+        "L008": (
+            "a protection that the instrument did not take",
+            "look into its list of errors; set the protection again, within its range",
+        ),
     }
 )
 """Every code a refusal can have: what is wrong, and what to do about it."""
@@ -59,6 +64,7 @@ __all__ = [
     "COMMAND_KEYS",
     "LANGUAGES",
     "SETTING_KEYS",
+    "Asked",
     "Effect",
     "Guard",
     "Level",
@@ -67,6 +73,7 @@ __all__ = [
 
 _HOMES = {
     "ALL_CHANNELS": "effect",
+    "Asked": "proof",
     "Effect": "effect",
     "Guard": "guard",
     "Level": "effect",

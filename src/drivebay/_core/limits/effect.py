@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 Limit = tuple[float, float]
+Mark = tuple[str, str]
+"""Something that counts as set, and its channel."""
+
 ALL_CHANNELS = "*"
 """In ``de_energises``: every channel of the instrument."""
 
@@ -44,6 +47,9 @@ class Effect:
         marks: what counts as set from then on, with its channel; for the guard itself.
         modes: choices it makes, such as a source function; for the guard itself.
         forgets: whether what was set before no longer counts; for the guard itself.
+        asks: of each protection among the marks, the question that says what became of it.
+        unproven: protections that this relies on, and that the instrument has not confirmed.
+        clears: whether the instrument's list of errors is emptied; for the guard itself.
     """
 
     energises: frozenset[str]
@@ -53,13 +59,20 @@ class Effect:
     marks: tuple[tuple[str, str], ...] = ()
     modes: tuple[tuple[tuple[str, str], str], ...] = ()
     forgets: bool = False
+    asks: tuple[tuple[Mark, str], ...] = ()
+    unproven: tuple[Mark, ...] = ()
+    clears: bool = False
 
 
 class Walk:
     """The effect of a message so far, unit by unit, on top of what is believed.
 
     Attributes:
+        header: of the unit that is judged now, from the root.
         question: whether a unit asked something.
+        clears: whether one emptied the list of errors.
+        asks: of protections that were set, the question about each.
+        unproven: protections that were relied on and are not confirmed.
         levels: what was set, in order.
         known: what was set, or believed to be set, so far.
         modes: choices made in this message.
@@ -69,7 +82,11 @@ class Walk:
     def __init__(
         self, known: Set[tuple[str, str]], modes: Mapping[tuple[str, str], str], on: Set[str]
     ) -> None:
+        self.header = ""
         self.question = False
+        self.clears = False
+        self.asks: dict[Mark, str] = {}
+        self.unproven: dict[Mark, None] = {}
         self.levels: list[Level] = []
         self.known = set(known)
         self.modes: dict[tuple[str, str], str] = {}
@@ -90,6 +107,7 @@ class Walk:
     def forget(self) -> None:
         """What was set before no longer counts."""
         self._forgot = True
+        self.asks.clear()
         self.known.clear()
         self._marks.clear()
         self.modes.clear()
@@ -122,4 +140,7 @@ class Walk:
             tuple(sorted(self._marks)),
             tuple(self.modes.items()),
             self._forgot,
+            tuple(self.asks.items()),
+            tuple(self.unproven),
+            self.clears,
         )

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from drivebay._core.errors import LimitError, nearest
 from drivebay._core.limits.assignments import Assignments, Refusal
 from drivebay._core.limits.dialect import Rule, language_of, rules_of
-from drivebay._core.limits.effect import ALL_CHANNELS, Effect, Level, Limit, Walk
+from drivebay._core.limits.effect import ALL_CHANNELS, Effect, Level, Limit, Mark, Walk
 from drivebay._core.limits.message import MessageError, Unit, absolute, parse_message
+from drivebay._core.limits.proof import Asked, Proofs, loses_errors
 from drivebay._core.limits.values import channels_of, read_number
 
 _NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"
@@ -33,6 +34,7 @@ _GUARDED = frozenset({"level", "clamp", "energise", "recall"})
 _LONGEST_REMEMBERED = 128
 _MOST_REMEMBERED = 1_024
 _LONGEST_SHOWN = 60
+_ROUNDED = 1e-5
 
 Hits = tuple[tuple[Rule, str], ...]
 
@@ -46,7 +48,8 @@ class _Plan(NamedTuple):
     low: float
     high: float
     is_magnitude: bool
-    marks: tuple[tuple[str, str], ...]
+    marks: tuple[Mark, ...]
+    asks: tuple[tuple[Mark, str], ...]
 
     def furthest_inside(self, text: bytes) -> float | None:
         """The value of the largest magnitude; None if any is outside or none.
@@ -106,7 +109,8 @@ class Guard:
         self._firsts = [r for r in self._rules if r.setting is not None and r.setting.first]
         self._modes = {r.text: r for r in self._rules if r.kind == "mode"}
         self._energised: set[str] = set()
-        self._known: set[tuple[str, str]] = set()
+        self._known: set[Mark] = set()
+        self.proofs = Proofs()
         self._levels: dict[tuple[str, str], float] = {}
         self._mode_values: dict[tuple[str, str], str] = {}
         self._seen: dict[bytes, Effect] = {}
@@ -140,13 +144,18 @@ class Guard:
                 value = plan.furthest_inside(numbers)
                 if value is not None:
                     level = Level(plan.header, plan.quantity, plan.channel, value)
-                    return Effect(_NONE, _NONE, (level,), False, plan.marks)
+                    return Effect(_NONE, _NONE, (level,), False, plan.marks, asks=plan.asks)
         return self._judged(message)
 
     def committed(self, effect: Effect) -> None:
         """Take note that a message was sent; of every one, since any may change what counts."""
         if effect.forgets:
             self.forget()
+        if effect.clears:
+            self.proofs.error_list_is_lost()
+        if effect.asks and self._strict:
+            self.proofs.wanted(effect.asks)
+            self._seen_now.clear()
         for level in effect.levels:
             self._levels[level.header, level.channel] = level.value
         if effect.marks and not self._known.issuperset(effect.marks):
@@ -210,6 +219,7 @@ class Guard:
         :meth:`found_off` says otherwise.
         """
         self._known.clear()
+        self.proofs.forget()
         self._levels.clear()
         self._mode_values.clear()
         self._seen_now.clear()
@@ -235,6 +245,7 @@ class Guard:
         paths = [""]
         for unit in units:
             full, path = absolute(unit.header, paths[-1])
+            walk.header = full
             self._judge(unit, self._hits(full, unit, paths), walk)
             paths.append(path)
         effect = walk.effect()
@@ -277,7 +288,7 @@ class Guard:
             self._plan(match[1], units[0], effect)
         elif len(message) > _LONGEST_REMEMBERED:
             return
-        elif effect.energises:
+        elif effect.energises or effect.unproven:
             if len(self._seen_now) < _MOST_REMEMBERED:
                 self._seen_now[bytes(message)] = effect
         else:
@@ -294,7 +305,7 @@ class Guard:
                 low, high = self._bounds(rule, channel)
                 self._plans[bytes(header)] = _Plan(
                     rule.text, rule.setting.quantity, channel, low, high,
-                    rule.kind == "clamp", effect.marks,
+                    rule.kind == "clamp", effect.marks, effect.asks,
                 )  # fmt: skip
 
     def _hits(self, full: str, unit: Unit, paths: Iterable[str]) -> Hits:
@@ -335,6 +346,7 @@ class Guard:
         odd = "" if known else _unlisted(hits, given)
         if unit.header == "*RST" and not unit.question:
             walk.forget()
+        walk.clears = walk.clears or loses_errors(walk.header, unit.question)
         if self._strict and odd is not None and not known:
             raise self._unknown(unit, odd)
 
@@ -403,14 +415,18 @@ class Guard:
         if not self._strict:
             return
         for rule in self._firsts:
-            setting = rule.setting
-            if setting is None or (_key(rule), channel) in walk.known:
+            setting, mark = rule.setting, (_key(rule), channel)
+            if setting is None or (mark in walk.known and mark not in self.proofs):
                 continue
             limit = self._limit(setting.quantity, channel)
             wanted = setting.first is True or (
                 energising is not None and setting.first and energising.text in setting.first
             )
             if limit is None or not wanted or self._is_elsewhere(setting.when, channel, walk):
+                continue
+            if mark in walk.known:
+                if mark not in walk.asks:  # what this very message sets cannot be asked before
+                    walk.unproven[mark] = None
                 continue
             what = f"would energise before {rule.header.plain!r} was set"
             if setting.when:
@@ -456,6 +472,50 @@ class Guard:
                     Level(rule.text, setting.quantity, channel, max(values, key=abs))
                 )
                 walk.mark(_key(rule), channel)
+                if rule.kind == "clamp":
+                    at = f" (@{channel})" if _has_list(unit) else ""
+                    walk.asks[_key(rule), channel] = f"{walk.header}?{at}"
+
+    def prove(self, mark: Mark, answer: str) -> None:
+        """Take what the instrument said of a protection, asked by its question in ``proofs``.
+
+        Raises:
+            LimitError: it does not say that the protection is within its limit.
+        """
+        rule = next(rule for rule in self._firsts if _key(rule) == mark[0])
+        if rule.setting is None or self._holds(rule, mark[1], answer):
+            self.proofs.proved(mark)
+            self._seen_now.clear()
+            return
+        question, quantity = self.proofs.question(mark), rule.setting.quantity
+        limit = self._limit(quantity, mark[1])
+        said = f"says {answer[:20]!r}" if answer else "does not say what became of it"
+        raise self._refused(
+            "L008", rule.header.plain, f"was not taken: the instrument, asked {question!r}, {said}",
+            quantity=quantity, limit=limit,
+        )  # fmt: skip
+
+    def heard(self, question: str, answer: str, asked: Asked) -> None:
+        """Take note of an answer that a driver got, which may confirm what it has set.
+
+        Args:
+            question: what was asked, and nothing else with it.
+            answer: what came.
+            asked: of ``proofs.pending`` when the question was sent.
+        """
+        for mark in self.proofs.told(question, answer, asked):
+            rule = next((each for each in self._firsts if _key(each) == mark[0]), None)
+            if rule is not None and self._holds(rule, mark[1], answer):
+                self.proofs.proved(mark)
+        self._seen_now.clear()
+
+    def _holds(self, rule: Rule, channel: str, answer: str) -> bool:
+        value = None if rule.setting is None else read_number(answer.strip(), rule.setting.unit)
+        if value is None:
+            return False
+        low, high = self._bounds(rule, channel)
+        # Instruments round to their own resolution.
+        return low * (1 - _ROUNDED) <= abs(value) <= high * (1 + _ROUNDED)
 
     # -- limits -----------------------------------------------------------------------------------
 
@@ -551,6 +611,10 @@ def _split_channels(parameters: tuple[str, ...]) -> tuple[list[str], tuple[str, 
         else:
             channels += listed
     return given, tuple(channels)
+
+
+def _has_list(unit: Unit) -> bool:
+    return any(text.startswith("(@") for text in unit.parameters)
 
 
 def _unlisted(hits: Hits, given: list[str]) -> str | None:

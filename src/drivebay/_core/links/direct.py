@@ -175,6 +175,12 @@ class DirectLink(Link):
         else:
             self._put(message, deadline, "")
 
+    @property
+    def is_owing(self) -> bool:
+        """Whether somebody has asked, and does not read the answer at this moment."""
+        ledger = self._ledger
+        return bool(ledger.owed) and not ledger.late and not self._questions.locked()
+
     def query(self, command: str, *, timeout_s: float | None = None) -> str:
         raw = self._ask(command, self._take_line, timeout_s)
         answer = self._text(raw, command)
