@@ -424,8 +424,8 @@ def test_two_instruments_of_one_run_are_both_shown_and_long_names_keep_their_dis
 
     shown = drivebay("runs", "show", "last").out
 
-    assert re.search(r"^  gate instrument +g A1 7 at GPIB0::1::INSTR$", shown, re.MULTILINE)
-    assert re.search(r"^  drain instrument +d A1 7 at GPIB0::1::INSTR$", shown, re.MULTILINE)
+    assert re.search(r"^  gate +g A1 7 at GPIB0::1::INSTR$", shown, re.MULTILINE)
+    assert re.search(r"^  drain +d A1 7 at GPIB0::1::INSTR$", shown, re.MULTILINE)
     assert re.search(r"drain_sense_range_a +1 mA$", shown, re.MULTILINE)
 
 
