@@ -484,7 +484,7 @@ def test_one_dead_instrument_does_not_keep_the_others_on(line_instrument, safe_s
 
 RAMP = {
     "policy": "ramp_off",
-    "ramp": {"header": ":SOUR:VOLT", "rate_per_s": 20.0, "max_s": 5.0},
+    "ramp": {"ways": [{"header": ":SOUR:VOLT", "rate_per_s": 20.0}], "max_s": 5.0},
     "dialect": {
         "energise": [":OUTP ON"],
         "levels": {":SOUR:VOLT": {"quantity": "voltage_v", "unit": "V"}},
@@ -529,7 +529,8 @@ def test_everything_off_ends_a_ramp(line_instrument, safe_state, leases):
     from drivebay._core.keeper.neighbours import call_public
 
     instrument = line_instrument(Output())
-    slow = {**RAMP, "ramp": {**RAMP["ramp"], "rate_per_s": 0.01, "max_s": 25.0}}
+    ways = [{"header": ":SOUR:VOLT", "rate_per_s": 0.01}]
+    slow = {**RAMP, "ramp": {"ways": ways, "max_s": 25.0}}
     session = opened(instrument.resource, safe_state, **slow)
     link = session.link()
     link.write(":SOUR:VOLT 3")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -476,9 +477,39 @@ def keeper_setup(
         "strict": bool(setup.get("limits") or setup.get("channels")),
         "source": str(ranges.get("source") or ""),
         "policy": setup.get("policy") or "off",
-        "ramp": setup.get("ramp") or {},
+        "ramp": ramp_of(setup.get("ramp") or {}, (metadata and metadata.dialect) or {}),
         "order": setup.get("order"),
     }
+
+
+_CHANNELS: Final = ("2", "3", "4")
+"""Channels beside the first that a header with ``[1]`` in it may be of."""
+
+
+def ramp_of(wanted: Mapping[str, Any], dialect: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a level goes to zero, as the keeper takes it: by which commands, how fast.
+
+    The commands are those of the dialect that set a level at once: nothing energises before they
+    were sent (``first: true``). Which of them counts in the end is what was sent last.
+
+    Args:
+        wanted: ``rate_v_per_s``, ``rate_a_per_s`` and ``max_s`` of the bench; may be empty.
+        dialect: of the manifest.
+    """
+    rates = {"voltage_v": wanted.get("rate_v_per_s"), "current_a": wanted.get("rate_a_per_s")}
+    ways = [
+        {"header": header, "rate_per_s": rates[given["quantity"]]}
+        for text, given in (dialect.get("levels") or {}).items()
+        if given.get("first") is True and rates.get(given["quantity"])
+        for header in dict.fromkeys(_spelled(text))
+    ]
+    return {"ways": ways, "max_s": wanted.get("max_s") or 0.0} if ways else {}
+
+
+def _spelled(header: str) -> Iterator[str]:
+    """A header of a dialect as it is sent, for each channel that it may be of."""
+    for channel in ("", *_CHANNELS):
+        yield re.sub(r"\[[^\]]*\]", "", header.replace("[1]", channel))
 
 
 def limit_refusals(

@@ -7,7 +7,7 @@ from its instrument stands in the channel. Nothing here reads a file or knows wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -181,7 +181,7 @@ class Bench:
             "limits": dict(entry.limits),
             "channels": {name: dict(each.limits) for name, each in entry.channels.items()},
             "policy": entry.policy,
-            "ramp": entry.ramp,
+            "ramp": asdict(entry.ramp) if entry.ramp is not None else {},
             "safe_state": entry.safe_state,
             "order": [resources[alias] for alias in self.safe_order],
             "source": f"{self.path} ({entry.alias})",

@@ -606,17 +606,24 @@ class Held:
         return link
 
     def _ramp(self, link: DirectLink) -> None:
-        plan = self.setup.ramp
-        guard = self.setup.guard
-        level = guard.level(str(plan.get("header"))) if guard is not None else None
-        if level:
+        plan, guard = self.setup.ramp, self.setup.guard
+        if guard is None or not guard.energised:
+            return
+        until_s = time.monotonic() + float(plan.get("max_s") or 0.0)
+        for way in plan.get("ways") or ():
+            header = str(way["header"])
+            level = guard.level(header)
+            left_s = until_s - time.monotonic()
+            if not level or left_s <= 0:
+                continue
             try:
                 ramp(
-                    link, plan["header"], level, plan["rate_per_s"], plan["max_s"],
+                    link, partial(guard.command, header), level, way["rate_per_s"], left_s,
                     lambda: bool(self.halted_by),
                 )  # fmt: skip
             except DrivebayError as exc:
                 _log.warning("%s: the ramp failed, off at once: %s", self.resource, exc)
+                return
 
     def end_safe(self, begun: SafeStateReport | None) -> SafeStateReport:
         """Second half: verify, try again on a new channel if need be, latch if nothing helps."""

@@ -94,7 +94,7 @@ def run_safe_state(link: Link, declared: Mapping[str, Any]) -> SafeStateReport:
 
 def ramp(
     link: Link,
-    header: str,
+    command: Callable[[float], str],
     level: float,
     rate_per_s: float,
     most_s: float,
@@ -104,8 +104,8 @@ def ramp(
 
     Args:
         link: the open link.
-        header: command that sets the level, such as ``:SOUR:VOLT``.
-        level: where it is now, in the header's unit.
+        command: gives what sets the level.
+        level: where it is now, in the unit of the command.
         rate_per_s: how fast it may change.
         most_s: longest time to take; what is left then goes in one step.
         halted: whether somebody wants it off at once; then nothing more is sent.
@@ -119,10 +119,10 @@ def ramp(
             return
         step = min(abs(level), rate_per_s * _RAMP_STEP_S)
         level -= step if level > 0 else -step
-        link.write(f"{header} {level:.7g}")
+        link.write(command(level))
         time.sleep(_RAMP_STEP_S)
     if level:
-        link.write(f"{header} 0")
+        link.write(command(0.0))
 
 
 def _attempt(

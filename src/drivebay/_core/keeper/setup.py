@@ -28,7 +28,7 @@ class Setup:
         guard: checks every command; None where nothing is known of them.
         knows_energising: the dialect lists what energises; if not, any command may.
         policy: ``off``, ``ramp_off`` or ``hold``: what a planned or unplanned end does.
-        ramp: ``header``, ``rate_per_s`` and ``max_s`` of ``ramp_off``.
+        ramp: of ``ramp_off``, ``max_s`` and ``ways``: ``header`` and ``rate_per_s`` each.
     """
 
     plugin: str = ""

@@ -107,6 +107,11 @@ class Assignments:
         """What must be set before its channel may be energised."""
         return [each for each in self._settings.values() if each.first]
 
+    @staticmethod
+    def channel_of(name: str) -> str:
+        """The channel that an attribute is of."""
+        return _channel(name)
+
     def is_clamp(self, level: Level) -> bool:
         """Whether what a statement sets is a protection."""
         return any(each.name == level.header and each.is_clamp for each in self._settings.values())

@@ -194,6 +194,8 @@ class Guard:
             None where no level was sent since connecting or a reset, or where the instrument takes
             bare numbers in another unit than SI.
         """
+        if self._assignments is not None:
+            return self._levels.get((header, self._assignments.channel_of(header)))
         full = f":{header.strip().upper().removeprefix(':')}"
         for rule, channel in self._look_up(full, False):
             if rule.setting is not None and not rule.setting.unit.exponent:
@@ -201,6 +203,12 @@ class Guard:
                 if value is not None:
                     return value
         return None
+
+    def command(self, header: str, level: float) -> str:
+        """What sets a level, in the language of the instrument."""
+        if self._assignments is not None:
+            return f"{header} = {level:.7g}"
+        return f"{header} {level:.7g}"
 
     @property
     def energised(self) -> bool:
