@@ -178,6 +178,9 @@ def test_what_is_set_on_what_others_simulate_is_read_back(case, tmp_path):
                 instrument.write(case["beyond"])
         answers = {question: instrument.query(question) for question in case["asks"]}
 
+        for command in case.get("restores", []):
+            instrument.write(command)
+
         assert instrument.plugin_name == case["driver"]
     assert answers == case["asks"]
 
