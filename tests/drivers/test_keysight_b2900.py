@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 import drivebay
-from drivebay import Bay, DriverCrashedError, InstrumentError, LimitError, PluginMetadata
+from drivebay import (
+    Bay,
+    DriverCrashedError,
+    InstrumentError,
+    LimitError,
+    ParameterError,
+    PluginMetadata,
+)
 from drivebay._core.limits import Guard
 from drivebay.driver import open_link
 from drivebay.sim.b2900 import B2900
@@ -218,6 +225,24 @@ def test_an_output_curve_saturates(bay: Bay, transistor: ScpiServer) -> None:
     drain_a = run["drain_current_a"].reshape(2, 21)
     assert np.abs(drain_a[0]).max() < 1e-4
     assert drain_a[1, -1] / drain_a[1, 10] < 1.3
+
+
+@pytest.mark.parametrize(
+    ("drain_v", "drain_a", "gate_a", "fits"),
+    [(6.0, 3.0, 1.0, True), (6.0, 3.0, 1.1, False), (7.0, 1.5, 1.6, True), (7.0, 1.5, 1.7, False)],
+)
+def test_curves_beyond_what_both_channels_give_together_are_refused(
+    bay: Bay, transistor: ScpiServer, drain_v: float, drain_a: float, gate_a: float, fits: bool
+) -> None:
+    instrument = bay.open(transistor.resource)
+    params = {"drain_v": drain_v, "drain_compliance_a": drain_a, "gate_compliance_a": gate_a}
+
+    if fits:
+        assert instrument.transfer_curve(**CURVE | params | {"points": 2}).state == "done"
+    else:
+        with pytest.raises(ParameterError, match="both channels give together"):
+            instrument.transfer_curve(**CURVE | params)
+        assert not transistor.log.named("output_on")
 
 
 def test_the_gate_is_on_before_the_drain_and_off_after_it(bay: Bay, transistor: ScpiServer) -> None:

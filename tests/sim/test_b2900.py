@@ -198,3 +198,17 @@ def test_a_measurement_range_goes_6_percent_beyond_its_name(peer, volt, readable
 
     assert (amp < 9e37) is readable
     assert bool(int(status) & (1 << 13)) is not readable
+
+
+def test_two_channels_share_their_current_within_21_volts(peer):
+    for c in (1, 2):
+        peer.say(f":SENS{c}:CURR:PROT 2.5", f":SOUR{c}:VOLT 6")
+    peer.say(":OUTP1 ON", ":OUTP2 ON")
+    assert peer.ask(":SYST:ERR?").startswith("-221")
+    assert peer.ask(":OUTP2?") == "0"
+
+    peer.say(":SENS2:CURR:PROT 1.5", ":OUTP2 ON")
+    assert (peer.ask(":SYST:ERR?"), peer.ask(":OUTP2?")) == ('+0,"No error"', "1")
+
+    peer.say(":SOUR2:VOLT 7")  # above 6 V the same current counts 1.6 times
+    assert peer.ask(":SYST:ERR?").startswith("-221")

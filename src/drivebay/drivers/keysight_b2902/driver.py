@@ -10,12 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from drivebay.driver import OutputCurve, Run, Source, Timeline, TransferCurve, method
+from drivebay.driver import (
+    Diagnostic,
+    OutputCurve,
+    ParameterError,
+    Run,
+    Source,
+    Timeline,
+    TransferCurve,
+    method,
+)
 
 if TYPE_CHECKING:
     from drivebay.drivers.keysight_b2901.driver import KeysightB2901
 else:
     from keysight_b2901.driver import KeysightB2901
+
+
+# Within these voltages the channels share what they have.
+_NARROW_V, _WIDE_V, _TOGETHER_A = 6.0, 21.0, 4.0
 
 
 class KeysightB2902(KeysightB2901):
@@ -41,6 +54,7 @@ class KeysightB2902(KeysightB2901):
     def _curves(
         self, p: TransferCurve | OutputCurve, *, sweeps_gate: bool
     ) -> Iterator[dict[str, Any]]:
+        _check_together(p, "transfer_curve" if sweeps_gate else "output_curve")
         gate = _source(p, "gate", sweeps_gate, self.gate_channel)
         drain = _source(p, "drain", not sweeps_gate, 3 - self.gate_channel)
         swept, held = (gate, drain) if sweeps_gate else (drain, gate)
@@ -74,6 +88,28 @@ class KeysightB2902(KeysightB2901):
                     "in_compliance": at_gate.limited | at_drain.limited,
                 }
         self.check_errors()
+
+
+def _check_together(p: TransferCurve | OutputCurve, name: str) -> None:
+    """Refuse what both channels cannot give at once (User's Guide, Edition 5, table 2-4, 2-14)."""
+    inner, outer = p.max_abs, max(abs(level) for level in p.outer_levels)
+    gate_v, drain_v = (inner, outer) if isinstance(p, TransferCurve) else (outer, inner)
+    if max(gate_v, drain_v) > _WIDE_V:
+        return
+    # What a channel draws above 6 V counts 1.6 times.
+    gate_a, drain_a = p.gate_compliance_a, p.drain_compliance_a
+    total_a = gate_a * _weight(gate_v) + drain_a * _weight(drain_v)
+    if total_a > _TOGETHER_A * 1.000001:
+        text = (
+            f"{drain_a:g} A at {drain_v:g} V with {gate_a:g} A at {gate_v:g} V at the gate is more"
+            " than both channels give together"
+        )
+        problem = Diagnostic("P004", text, path="/drain_compliance_a")
+        raise ParameterError([problem], method=name)
+
+
+def _weight(volt: float) -> float:
+    return 1.6 if volt > _NARROW_V else 1.0
 
 
 def _source(p: TransferCurve | OutputCurve, name: str, is_swept: bool, channel: int) -> Source:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from drivebay.sim.b2900.models import Model, allowed, full_scale, readable
+from drivebay.sim.b2900.models import Model, allowed, allowed_together, full_scale, readable
 from drivebay.sim.circuit import Point, Port
 from drivebay.sim.eventlog import EventLog
 from drivebay.sim.readout import Converter
@@ -100,6 +100,7 @@ class Channel:
         settings: what is set now.
         source: what is at its terminals.
         running: whether it is in a run.
+        other: the channel it shares the instrument's power with, if there is one.
         rows: readings since it was last initiated: elements in the order of ``ELEMENTS``.
     """
 
@@ -116,6 +117,7 @@ class Channel:
         self.settings = self._defaults()
         self.levels: list[float] = []
         self.running = False
+        self.other: Channel | None = None
         self.apply()
 
     @property
@@ -160,7 +162,8 @@ class Channel:
         """Whether a level and the limit of the other quantity are allowed together.
 
         Raises:
-            ScpiError: -221 they are not, or the interlock does not allow them; -222 the level is
+            ScpiError: -221 they are not, or not beside what the other channel may draw, or the
+                interlock does not allow them; -222 the level is
                 beyond its fixed range.
         """
         s = self.settings
@@ -168,8 +171,19 @@ class Channel:
         volt, amp = (level, limit) if s.function == "VOLT" else (limit, level)
         if not allowed(volt, amp) or not self.source.interlock.allows(volt):
             raise ScpiError(-221)
+        other = self.other if self.other is not None and self.other.source.output_on else None
+        if other is not None and not allowed_together((volt, amp), other.demand):
+            raise ScpiError(-221)
         if not self.own.auto_range and abs(level) > full_scale(self.own.range) * 1.000001:
             raise ScpiError(-222)
+
+    @property
+    def demand(self) -> tuple[float, float]:
+        """Voltage and current it may come to: its level, or those of its run, and its limit."""
+        s = self.settings
+        level = max((self.own.level, *(self.levels if self.running else ())), key=abs)
+        limit = s.sense[self.limited].limit
+        return (level, limit) if s.function == "VOLT" else (limit, level)
 
     def prepare(self, *, source_moves: bool) -> int:
         """Plans the levels of a run and forgets the readings before; how many it takes.

@@ -78,6 +78,8 @@ class B2900(MeasuringInstrument):
         ]
         for channel in self.channels:
             channel.source.interlock = self.interlock
+        if len(self.channels) == 2:
+            self.channels[0].other, self.channels[1].other = reversed(self.channels)
         self._running: list[Channel] = []
         self._zero_s = 0.0
         self._window_s = 0.0

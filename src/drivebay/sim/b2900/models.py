@@ -2,9 +2,8 @@
 
 From the *Agilent B2900 Series SCPI Command Reference*, B2910-90030 Edition 2, "Source Output
 Ranges" (2-24) and "Measurement Ranges" (2-27), the *B2900 User's Guide*, Edition 5 (2-14), and the
-series' data sheet ("Over range", 16). Never contains behaviour. Left out: pulses (to 10.5 A), and
-what the two channels of one instrument may give together (2-14). The B versions have the ranges and
-the commands of the A versions.
+series' data sheet ("Over range", 16). Never contains behaviour. Left out: pulses (to 10.5 A). The B
+versions have the ranges and the commands of the A versions.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 MAX_VOLTAGE_V, MAX_CURRENT_A = 210.0, 3.03
 # Without pulses: what a level and the limit of the other quantity may be together.
 REGIONS = ((6.0, 3.03), (21.0, 1.515), (210.0, 0.105))
+# Up to this voltage two channels share their current.
+_SHARED_V = 21.0
 VOLTAGE_RANGES_V = (0.2, 2.0, 20.0, 200.0)
 _CURRENT_RANGES_A = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1.5, 3.0)
 
@@ -62,6 +63,19 @@ def allowed(volt: float, amp: float) -> bool:
         abs(volt) <= each_v * 1.000001 and abs(amp) <= each_a * 1.000001
         for each_v, each_a in REGIONS
     )
+
+
+def allowed_together(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two channels may have these voltages and currents (User's Guide, table 2-4).
+
+    >>> allowed_together((6.0, 2.0), (6.0, 2.0)), allowed_together((6.0, 3.0), (21.0, 1.0))
+    (True, False)
+    """
+    if max(abs(one[0]), abs(other[0])) > _SHARED_V:
+        return True  # 105 mA of one leave the other all it has
+    # The four rows of the table come to this: above 6 V a current counts 1.6 times.
+    weighed = (abs(amp) * (1.6 if abs(volt) > 6.0 else 1.0) for volt, amp in (one, other))
+    return sum(weighed) <= 4.0 * 1.000001
 
 
 MODELS = {
