@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from drivebay import (
     PluginStateError,
     RunError,
 )
+from drivebay._core.replay.both import replay_both
+from drivebay._core.replay.stored import both_recordings_of
 from drivebay._core.runs.transcript import Message, in_time
 from drivebay.cli import command_tree
 from drivebay.driver import SteppedSource
@@ -47,6 +51,18 @@ CURVE: dict[str, Any] = {
     "gate_compliance_a": 1e-4,
     "nplc": 0.01,
 }
+OUTPUT: dict[str, Any] = {
+    "drain_start_v": 0,
+    "drain_stop_v": 1,
+    "points": 3,
+    "gate_v": [0, 2],
+    "up_and_down": True,
+    "drain_compliance_a": 0.01,
+    "gate_compliance_a": 1e-4,
+    "nplc": 0.01,
+    "delay_s": 0.001,
+}
+DRIVERS = Path(__file__).parents[1] / "src/drivebay/drivers"
 LONG = CURVE | {"points": 2000, "delay_s": 0.01}
 
 
@@ -148,15 +164,103 @@ def test_the_traffic_of_two_is_shown_and_exported_with_whose_it_is(
     assert [line.split()[2] for line in shown.splitlines()] == whose
     assert re.search(r"^  gate +KEITHLEY.* 1 at ", summary, re.MULTILINE)
     assert re.search(r"^  drain +KEITHLEY.* 2 at ", summary, re.MULTILINE)
+    for name in ("gate", "drain"):
+        assert re.search(rf"^  limit {name} voltage_v +-210 V to 210 V$", summary, re.MULTILINE)
+        assert re.search(rf"^  option {name} timeout_s +5 s$", summary, re.MULTILINE)
     with h5py.File(exported) as file:
         assert list(file["transcript/instrument"].asstr()[:]) == whose
 
 
-def test_a_run_of_two_instruments_says_why_it_is_not_replayed(bay, gate, drain):
-    run = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+@pytest.mark.parametrize("method", ["transfer_curve", "output_curve"])
+def test_a_run_of_two_instruments_is_replayed_byte_for_byte(bay, gate, drain, method: str):
+    curve = CURVE if method == "transfer_curve" else OUTPUT
+    run = getattr(bay, method)(gate=gate.resource, drain=drain.resource, **curve)
 
-    with pytest.raises(RunError, match=r"gate \(keithley_2400\) and drain \(keithley_2400\)"):
-        run.replay()
+    found = run.replay()
+
+    assert found.verdict == "identical", (found.traffic, found.points, found.error)
+    assert (found.rows, found.clock_columns) == (len(run), ["time_s"])
+    assert found.plugin["name"] == "keithley_2400"
+    measured = [m for m in found.replayed if m.phase == "measure"]
+    assert len(measured) == sum(message.phase == "measure" for message in run.transcript)
+    assert {message.instrument for message in measured} == {"gate", "drain"}
+
+
+GREETING = """\
+    def step_to(self, level_v):
+        if level_v == 1.5:
+            self.write("*ESE 1")
+        super().step_to(level_v)
+
+"""
+
+
+def edited_2400(tmp_path: Path, old: str, new: str) -> Path:
+    """A copy of the driver with an edit."""
+    folder = tmp_path / "edited"
+    shutil.copytree(DRIVERS / "keithley_2400", folder)
+    (folder / "driver.py").write_text(
+        (folder / "driver.py").read_text().replace(old, new), encoding="utf-8"
+    )
+    return folder
+
+
+def test_an_edit_is_named_with_the_instrument_it_would_have_told(bay, gate, drain, tmp_path):
+    run = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+    folder = edited_2400(tmp_path, "    def level_command(", GREETING + "    def level_command(")
+
+    found = run.replay(folder)
+
+    assert found.verdict == "differs", found.error
+    assert found.traffic is not None
+    assert found.traffic.instrument == "gate"
+    assert found.traffic.got == b"*ESE 1\n"
+    assert "gate" in str(found.traffic)
+    assert found.traffic.where[0].startswith("driver.py:")
+
+
+def test_a_changed_byte_in_the_part_of_either_is_found(bay, gate, drain):
+    run = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+    recording = both_recordings_of(run)
+    for name, part in recording.parts.items():
+        messages = list(part.messages)
+        at = max(i for i, m in enumerate(messages) if m.data.startswith(b":SOUR:VOLT "))
+        messages[at] = messages[at]._replace(data=b":SOUR:VOLT 9\n")
+        other = replace(
+            recording, parts={**recording.parts, name: replace(part, messages=messages)}
+        )
+
+        found = replay_both(other)
+
+        assert found.traffic is not None
+        assert (found.traffic.instrument, found.traffic.expected) == (name, b":SOUR:VOLT 9\n")
+
+
+def test_an_aborted_run_of_two_is_replayed_up_to_its_abort(bay, gate, drain):
+    with bay.pair(gate=gate.resource, drain=drain.resource) as pair:
+        stream = pair.stream("transfer_curve", **LONG)
+        next(iter(stream))
+        stream.abort()
+        with pytest.raises(AbortedError):
+            for _ in stream:
+                pass
+        run = stream.run
+
+    found = run.replay()
+
+    assert run.state == "aborted"
+    assert found.same_end, found.error
+    assert found.traffic is None
+
+
+def test_other_code_is_for_one_of_the_two_that_measured(bay, gate, drain, tmp_path):
+    run = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+    recording = both_recordings_of(run)
+    gate_part = replace(recording.parts["gate"], plugin="another")
+    other = replace(recording, parts={**recording.parts, "gate": gate_part})
+
+    with pytest.raises(RunError, match="'scpi' is neither of the drivers that measured"):
+        replay_both(other, "scpi")
 
 
 @given(

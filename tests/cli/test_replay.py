@@ -69,7 +69,9 @@ def test_code_that_fails_exits_with_1_and_says_where(drivebay, run, edited):
 def test_code_beyond_the_limits_of_the_run_is_told_with_value_limit_and_line(drivebay, run, edited):
     driver = edited / "driver.py"
     source = driver.read_text()
-    driver.write_text(source.replace('"*CLS"', '"*CLS", ":SOUR:VOLT 300"', 1))
+    driver.write_text(
+        source.replace('":SOUR:CLE:AUTO OFF"', '":SOUR:CLE:AUTO OFF", ":SOUR:VOLT 300"', 1)
+    )
     assert driver.read_text() != source
 
     done = drivebay("runs", "replay", "last", "--with", str(edited))

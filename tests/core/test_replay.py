@@ -340,6 +340,18 @@ def test_one_byte_edited_in_the_driver_is_named_with_its_place_and_line(swept: R
     assert found.guesses > 0
 
 
+def test_a_command_that_a_hook_gave_is_named_where_its_base_class_sends_it(
+    swept: Recording,
+) -> None:
+    found = replay(
+        edited(swept, b'f":SOUR:LIST:{source.function}', b'f":SOUR:LIST:X{source.function}')
+    )
+
+    assert found.traffic is not None
+    assert found.traffic.got.startswith(b":SOUR:LIST:X")
+    assert found.traffic.where[0].startswith("drivebay/_core/contract/source_meter.py:")
+
+
 def test_one_question_more_is_named_where_it_is_asked() -> None:
     found = replay(teller(ASKS_TWICE, "> VOLT?", "< 1.0", level_v=(1.0,)))
 

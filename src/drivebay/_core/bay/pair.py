@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
-import numpy as np
 
 from drivebay._core.bay.instrument import Instrument
 from drivebay._core.bay.stream import Stream
@@ -38,6 +37,7 @@ from drivebay._core.manifest import secrets_of
 from drivebay._core.manifest.fields import PAIRED_METHODS
 from drivebay._core.measurement import Measurement
 from drivebay._core.methods import STANDARD, OutputCurve, TransferCurve, validate
+from drivebay._core.pacing import Pace, levels_of, paced
 from drivebay._core.runs import Run, RunDraft
 from drivebay._core.seat import Seat
 from drivebay._core.session import Session
@@ -206,29 +206,15 @@ class CurvesMeasurement(Measurement):
         super().abort(by)
 
     def _points(self) -> Generator[Chunk]:
-        p = self._params
         gate, drain = self._gate.ready(), self._drain.ready()
-        swept, held = (gate, drain) if self.method == "transfer_curve" else (drain, gate)
+
+        def wait(seconds: float) -> None:
+            self._wait(seconds, gate, drain)
+
         try:
-            # The gate first: what it holds back must not flow before it does.
-            gate.call("begin_steps", _steps(p, "gate"))
-            drain.call("begin_steps", _steps(p, "drain"))
-            began_s = time.monotonic()
-            for outer, begins, levels in p.curves(at_most=25, seconds=0.25):
-                if begins:
-                    swept.call("step_to", float(levels[0]))
-                    held.call("step_to", float(outer))
-                    self._wait(p.hold_s, gate, drain)
-                rows = []
-                for level in levels:
-                    swept.call("step_to", float(level))
-                    self._wait(p.delay_s, gate, drain)
-                    at_gate, at_drain = gate.call("step_read"), drain.call("step_read")
-                    self._check_abort()
-                    rows.append((at_gate, at_drain, time.monotonic() - began_s))
-                yield check_chunk(self.spec, _chunk(rows), self.method)
-            drain.call("end_steps")
-            gate.call("end_steps")
+            pace = Pace(wait, self._check_abort)
+            for chunk in paced(self._params, gate.call, drain.call, pace):
+                yield check_chunk(self.spec, chunk, self.method)
         except BaseException:
             # Both keepers switch off before anything is asked of a driver that may not answer.
             self.session.make_safe()
@@ -364,29 +350,11 @@ def _safe(action: Callable[[Any], SafeStateReport], *parts: Any) -> SafeStateRep
     )
 
 
-def _levels(p: TransferCurve | OutputCurve, channel: str) -> tuple[tuple[float, ...], str]:
-    """What a channel is set to, and the parameter that says so."""
-    if p.OUTER.startswith(channel):
-        return p.outer_levels, p.OUTER
-    return tuple(float(level) for level in p.levels), p.AXIS.stop
-
-
-def _steps(p: TransferCurve | OutputCurve, channel: str) -> dict[str, Any]:
-    levels, _ = _levels(p, channel)
-    return {
-        "top_v": max(abs(level) for level in levels),
-        "compliance_a": getattr(p, f"{channel}_compliance_a"),
-        "nplc": p.nplc,
-        "sense_range_a": getattr(p, f"{channel}_sense_range_a"),
-        "four_wire": p.four_wire,
-    }
-
-
 def _channel_problems(
     p: TransferCurve | OutputCurve, channel: str, ranges: Mapping[str, Any] | None
 ) -> list[Diagnostic]:
     """What an instrument cannot do of its part: that is what it could not do in an I-V sweep."""
-    levels, name = _levels(p, channel)
+    levels, name = levels_of(p, channel)
     alone = {
         "spacing": "list",
         "levels_v": levels if len(levels) > 1 else levels * 2,
@@ -403,17 +371,3 @@ def _channel_problems(
             found.setdefault(own, replace(each, path=f"/{own}"))
         return list(found.values())
     return []
-
-
-def _chunk(rows: list[tuple[dict[str, Any], dict[str, Any], float]]) -> dict[str, Any]:
-    gates = [gate for gate, _, _ in rows]
-    drains = [drain for _, drain, _ in rows]
-    limited = [g["in_compliance"] or d["in_compliance"] for g, d, _ in rows]
-    return {
-        "gate_voltage_v": np.array([each["voltage_v"] for each in gates], dtype=np.float64),
-        "drain_voltage_v": np.array([each["voltage_v"] for each in drains], dtype=np.float64),
-        "drain_current_a": np.array([each["current_a"] for each in drains], dtype=np.float64),
-        "gate_current_a": np.array([each["current_a"] for each in gates], dtype=np.float64),
-        "time_s": np.array([seconds for _, _, seconds in rows], dtype=np.float64),
-        "in_compliance": np.array(limited, dtype=bool),
-    }

@@ -2,7 +2,8 @@
 
 ``recording`` is what a replay is made from, ``code`` the driver's files, ``player`` the instrument
 that is played, ``judging`` the run's limits, ``desk`` the keeper that lends it, ``engine`` runs it,
-``points`` and ``report`` say what came of it; ``stored`` begins with a run.
+``both`` two of them in step, ``points`` and ``report`` say what came of it; ``stored`` begins with
+a run.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ DEADLINE_S: Final = 120.0
 _OTHER_RATE: Final = 1.5
 _SPARE_ROWS: Final = 100_000
 _MOST_OUTPUT: Final = 200
+_CONTRACT: Final = "/_core/contract/"
+_TALKING: Final = ("/conversation.py", "/scpi.py", "/calling.py", "/readout.py")
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 
 
@@ -66,30 +68,30 @@ def replay(
     source: AbstractContextManager[Generation]
     source = stored_code(recording) if code is None else named_code(code, home)
     with source as generation:
-        played = _Pass(recording, generation, limits or Limits(), timeout_s).play()
+        played = Pass(recording, generation, limits or Limits(), timeout_s).play()
         points = _points(recording, played)
         clock_columns: list[str] = []
         if points and played.link.difference is None and played.error is None:
             # What another clock changes came from the clock, and could never be equal.
-            again = _Pass(recording, generation, limits or Limits(), timeout_s, _OTHER_RATE).play()
+            again = Pass(recording, generation, limits or Limits(), timeout_s, _OTHER_RATE).play()
             clock_columns = [each.column for each in compared(played.columns, again.columns)]
             points = [each for each in points if each.column not in clock_columns]
         return _report(recording, generation, played, points, clock_columns, stored=code is None)
 
 
 @dataclass
-class _Played:
+class Played:
     """What one pass gave."""
 
     link: PlayedLink
-    judge: Judge
+    judge: Judge = field(default_factory=Judge)
     columns: Mapping[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     error: DrivebayError | None = None
     output: list[str] = field(default_factory=list)
 
 
-class _Pass:
+class Pass:
     """One run of the code from its connecting to its end."""
 
     def __init__(
@@ -99,12 +101,13 @@ class _Pass:
         limits: Limits,
         timeout_s: float,
         rate: float = 1.0,
+        clock: ReplayClock | None = None,
     ) -> None:
         self.recording = recording
         self.generation = generation
         self.limits = limits
         self.timeout_s = timeout_s
-        self.clock = ReplayClock(recording.began_s, rate)
+        self.clock = clock or ReplayClock(recording.began_s, rate)
         self.judge = judge_of(recording, generation.metadata)
         self.link = PlayedLink(
             recording.resource, recording.idn, self.clock, self._where, self.judge
@@ -112,10 +115,30 @@ class _Pass:
         self.late = False
         self._host: Host | None = None
 
-    def play(self) -> _Played:
+    def play(self) -> Played:
         """Run it; whatever the driver raised is in the result."""
-        played = _Played(self.link, self.judge)
+        played = Played(self.link, self.judge)
         chunks: list[Mapping[str, Any]] = []
+        try:
+            with self.opened(played.output):
+                self._measure(chunks, played.values)
+        except DrivebayError as exc:
+            played.error = self.timely(exc)
+        if self.recording.state == "done" and played.error is None:
+            self.link.end()
+        played.columns = joined(chunks)
+        return played
+
+    @contextmanager
+    def opened(self, output: list[str]) -> Iterator[None]:
+        """Start the driver's process and connect it; ended when the context is left.
+
+        Args:
+            output: gets what it prints and logs.
+
+        Raises:
+            DrivebayError: what the driver raised, or what became of its process.
+        """
         metadata = self.generation.metadata
         with Desk(self.link, self.clock) as desk:
             try:
@@ -123,21 +146,27 @@ class _Pass:
                     metadata.name,
                     metadata.version,
                     limits=self.limits,
-                    on_output=lambda line: _keep(played.output, line),
-                    on_log=lambda name, level, text: _keep(played.output, text),
+                    on_output=lambda line: _keep(output, line),
+                    on_log=lambda name, level, text: _keep(output, text),
                 )
                 with self._deadline(host):
                     self._connect(host, desk.grant)
-                    self._measure(host, chunks, played.values)
-            except DrivebayError as exc:
-                played.error = self._timely(exc)
+                    yield
             finally:
                 if self._host is not None:
                     self._host.close(0.0)
-        if self.recording.state == "done" and played.error is None:
-            self.link.end()
-        played.columns = joined(chunks)
-        return played
+
+    @property
+    def host(self) -> Host:
+        """The process of the driver, once it was opened."""
+        assert self._host is not None  # noqa: S101 - opened made it
+        return self._host
+
+    def begin(self) -> None:
+        """Begin with the measurement's part of the recording."""
+        self.link.play(
+            MEASURE, self.recording.measured, strict=True, stop_ns=_stop_ns(self.recording)
+        )
 
     def _connect(self, host: Host, grant: Mapping[str, Any]) -> None:
         code = Code(self.generation.plan, self.generation.metadata, self.generation.files)
@@ -160,10 +189,10 @@ class _Pass:
         source = self.recording.source or "the bench of the run"
         return narrowed(ranges, limits, source) if limits else ranges
 
-    def _measure(self, host: Host, chunks: list[Mapping[str, Any]], values: dict[str, Any]) -> None:
-        recording = self.recording
+    def _measure(self, chunks: list[Mapping[str, Any]], values: dict[str, Any]) -> None:
+        recording, host = self.recording, self.host
         most = 2 * max((len(each) for each in recording.columns.values()), default=0) + _SPARE_ROWS
-        self.link.play(MEASURE, recording.measured, strict=True, stop_ns=_stop_ns(recording))
+        self.begin()
         rows = 0
         with closing(host.stream(recording.method, recording.parameters, values)) as stream:
             for chunk in stream:
@@ -188,7 +217,8 @@ class _Pass:
         finally:
             timer.cancel()
 
-    def _timely(self, exc: DrivebayError) -> DrivebayError:
+    def timely(self, exc: DrivebayError) -> DrivebayError:
+        """The error, or that the deadline had come where that is why the process died."""
         if not self.late or not isinstance(exc, DriverCrashedError):
             return exc
         metadata = self.generation.metadata
@@ -204,15 +234,25 @@ class _Pass:
         )
 
     def _where(self) -> tuple[str, ...]:
-        """The driver's lines that run now, innermost first; called while it waits for the link."""
+        """The driver's lines that run now, innermost first; called while it waits for the link.
+
+        Where none of its own do (a base class sends what its hooks gave), those of its base class.
+        """
         if self._host is None:
             return ()
+        frames = _FRAME.findall(self._host.where())
         home = self.generation.files.home.rstrip("/") + "/"
-        return tuple(
+        own = [
             f"{path.removeprefix(home)}:{line} in {name}"
-            for path, line, name in _FRAME.findall(self._host.where())
+            for path, line, name in frames
             if path.startswith(home)
-        )
+        ]
+        based = [
+            f"drivebay{_CONTRACT}{path.rpartition('/')[2]}:{line} in {name}"
+            for path, line, name in frames
+            if _CONTRACT in path and not path.endswith(_TALKING)
+        ]
+        return tuple(own or based)
 
 
 def _keep(output: list[str], line: str) -> None:
@@ -261,14 +301,14 @@ def _fit(old: list[tuple[Any, bytes]], new: list[tuple[Any, bytes]]) -> int:
     return count
 
 
-def _points(recording: Recording, played: _Played) -> list[ColumnDifference]:
+def _points(recording: Recording, played: Played) -> list[ColumnDifference]:
     ended = recording.state == "done" and played.error is None
     names = set(recording.values)
     replayed = {name: each for name, each in played.columns.items() if name not in names}
     return compared(recording.columns, replayed, ended=ended)
 
 
-def _values(recording: Recording, played: _Played) -> list[str]:
+def _values(recording: Recording, played: Played) -> list[str]:
     """Names of the other results that are not the recorded ones."""
     if recording.state != "done" or played.error is not None:
         return []  # they come with the end of a measurement
@@ -280,7 +320,7 @@ def _values(recording: Recording, played: _Played) -> list[str]:
 def _report(
     recording: Recording,
     generation: Generation,
-    played: _Played,
+    played: Played,
     points: list[ColumnDifference],
     clock_columns: list[str],
     *,
@@ -300,7 +340,7 @@ def _report(
         points=points,
         values=_values(recording, played),
         error=played.error,
-        same_end=_same_end(recording, played),
+        same_end=same_end(recording, played),
         clock_columns=clock_columns,
         recorded=recording.messages,
         replayed=link.sent,
@@ -315,7 +355,7 @@ def _report(
     )
 
 
-def _same_refusals(recording: Recording, played: _Played) -> bool:
+def _same_refusals(recording: Recording, played: Played) -> bool:
     """Whether the limits refused what they refused in the run; not asked where it was stopped."""
     found = [each.text for each in played.judge.refusals]
     if recording.state in {"done", "failed"}:
@@ -323,7 +363,7 @@ def _same_refusals(recording: Recording, played: _Played) -> bool:
     return found == list(recording.refused)[: len(found)]
 
 
-def _same_end(recording: Recording, played: _Played) -> bool:
+def same_end(recording: Recording, played: Played) -> bool:
     """Whether it ended as the run did."""
     if recording.state == "done":
         return played.error is None

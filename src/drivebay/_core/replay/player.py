@@ -41,6 +41,7 @@ class Difference:
         kind: ``bytes``, ``more`` (sent past the end), ``less`` (nothing more was sent) or ``order``
             (an answer and a question have changed places).
         where: the driver's lines that were running, innermost first.
+        instrument: whose, where there are several.
     """
 
     phase: str
@@ -51,9 +52,11 @@ class Difference:
     got: bytes
     kind: str
     where: tuple[str, ...] = ()
+    instrument: str = ""
 
     def __str__(self) -> str:
-        at = f"message {self.number} ({self.phase})"
+        whose = f", {self.instrument}" if self.instrument else ""
+        at = f"message {self.number} ({self.phase}{whose})"
         if self.kind == "more":
             return f"{at}: sent {_shown(self.got)} after the end of the recording"
         if self.kind == "less":

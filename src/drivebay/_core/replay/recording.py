@@ -31,12 +31,14 @@ class Message(NamedTuple):
         phase: ``connect`` or ``measure``.
         direction: ``w`` to the instrument, ``r`` from it.
         data: all of it, line end included.
+        instrument: whose, where there are several.
     """
 
     time_ns: int
     phase: str
     direction: Literal["w", "r"]
     data: bytes
+    instrument: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ file that was mailed holds somebody's program; a run that cannot be replayed say
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from drivebay._core.errors import ForeignCodeError, LimitError, RunError, StoreError
+from drivebay._core.replay.both import PairRecording, replay_both
 from drivebay._core.replay.code import is_known
 from drivebay._core.replay.engine import DEADLINE_S, replay
 from drivebay._core.replay.recording import Message, Recording
@@ -19,6 +21,8 @@ from drivebay._core.replay.recording import Message, Recording
 if TYPE_CHECKING:
     from drivebay._core.replay.report import Replay
     from drivebay._core.runs import Run
+
+_Taken = TypeVar("_Taken")
 
 _NS: Final = 1e9
 _STOPPING_S: Final = 5.0
@@ -29,33 +33,71 @@ def recording_of(run: Run) -> Recording:
     """Take a recording out of a run.
 
     Raises:
-        RunError: the run holds no transcript, as one of an older version, or that of several
-            instruments.
+        RunError: the run holds no transcript, as one of an older version.
         StoreError: a part of it is damaged, or is not what a run holds; the message names it.
     """
+    return _checked(run, _recording_of)
+
+
+def both_recordings_of(run: Run) -> PairRecording:
+    """Take the recordings of both instruments out of a run by two. Raises: as above."""
+    return _checked(run, _both_recordings_of)
+
+
+def _checked(run: Run, take: Callable[[Run], _Taken]) -> _Taken:
     try:
-        return _recording_of(run)
-    except (TypeError, ValueError, AttributeError) as exc:
+        return take(run)
+    except (TypeError, ValueError, AttributeError, KeyError) as exc:
+        if isinstance(exc, RunError | StoreError):
+            raise
         # Whole, by its checksums, and yet written by something else than Drivebay.
         raise StoreError(f"{run.path} holds what no run of Drivebay does: {exc}") from exc
 
 
+def _both_recordings_of(run: Run) -> PairRecording:
+    whole = _recording_of(run)
+    sources = run.all_sources
+    parts = {}
+    for name in ("gate", "drain"):
+        each = run.instruments[name]
+        plugin, bench = dict(each["plugin"]), dict(each["bench"])
+        others = {key: files for key, files in sources.items() if key != plugin["name"]}
+        parts[name] = replace(
+            whole,
+            plugin=str(plugin["name"]),
+            sources=sources.get(str(plugin["name"]), {}),
+            sha256=str(plugin["sha256"]),
+            others=others,
+            messages=[message for message in whole.messages if message.instrument == name],
+            resource=str(each["resource"]),
+            identity={str(k): str(v) for k, v in dict(each["identity"] or {}).items()},
+            idn=str(each["idn"]),
+            config=each["config"],
+            folder="" if plugin["name"] != whole.plugin else whole.folder,
+            alias="" if plugin["name"] != whole.plugin else whole.alias,
+            **_limits(bench),
+        )
+    return PairRecording(parts, whole)
+
+
+def _limits(bench: Mapping[str, Any]) -> dict[str, Any]:
+    limits = bench.get("limits") or {}
+    return {
+        "limits": {str(name): (float(low), float(high)) for name, (low, high) in limits.items()},
+        "channels": bench.get("channels") or {},
+        "strict": bool(bench.get("strict")),
+        "source": str(bench.get("source") or ""),
+    }
+
+
 def _recording_of(run: Run) -> Recording:
-    if len(run.instruments) > 1:
-        who = " and ".join(
-            f"{name} ({dict(each.get('plugin') or {}).get('name', '?')})"
-            for name, each in run.instruments.items()
-        )
-        raise RunError(
-            f"run {run.id} was measured by {len(run.instruments)} instruments in step, {who}, and"
-            " a replay is of one driver; its transcript says of each message whose it is"
-        )
-    messages = [Message(m.time_ns, m.phase, m.direction, m.data) for m in run.messages()]
+    messages = [
+        Message(m.time_ns, m.phase, m.direction, m.data, m.instrument) for m in run.messages()
+    ]
     if not messages:
         raise RunError(f"run {run.id} holds no transcript, so there is nothing to replay it with")
     plugin = str(run.plugin.get("name", ""))
     sources = run.all_sources
-    limits = run.limits or {}
     path = PurePath(str(run.provenance.get("plugin_path", "")))
     return Recording(
         plugin=plugin,
@@ -67,11 +109,8 @@ def _recording_of(run: Run) -> Recording:
         resource=str(run.resource),
         identity={str(k): str(v) for k, v in dict(run.identity or {}).items()},
         idn=str(run.provenance.get("idn", "")),
-        channels=run.bench.get("channels") or {},
-        strict=bool(run.bench.get("strict")),
-        source=str(run.bench.get("source") or ""),
+        **_limits(run.bench),
         refused=_refused(run),
-        limits={str(name): (float(low), float(high)) for name, (low, high) in limits.items()},
         config=run.provenance.get("config"),
         columns=run.columns,
         values=run.values,
@@ -165,14 +204,18 @@ def replay_run(
     """
     if run.state == "running":
         raise RunError(f"run {run.id} is still running; it can be replayed when it has ended")
-    recording = recording_of(run)
-    if code is None:
-        recording.check_sources()
-        if not trust and not is_known(recording.plugin, recording.sha256, home):
-            raise ForeignCodeError(
-                f"run {run.id} holds code of {recording.plugin!r} ({recording.sha256[:12]}) that no"
-                " plugin here has, and a replay runs it with your rights",
-                plugin=recording.plugin,
-                sha256=recording.sha256,
-            )
+    pair = both_recordings_of(run) if run.instruments else None
+    recording = recording_of(run) if pair is None else pair.whole
+    if code is None or pair is not None:
+        for part in (recording,) if pair is None else pair.parts.values():
+            part.check_sources()
+            if not trust and code is None and not is_known(part.plugin, part.sha256, home):
+                raise ForeignCodeError(
+                    f"run {run.id} holds code of {part.plugin!r} ({part.sha256[:12]}) that no"
+                    " plugin here has, and a replay runs it with your rights",
+                    plugin=part.plugin,
+                    sha256=part.sha256,
+                )
+    if pair is not None:
+        return replace(replay_both(pair, code, timeout_s=timeout_s, home=home), run=run.id)
     return replace(replay(recording, code, timeout_s=timeout_s, home=home), run=run.id)

@@ -84,8 +84,10 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _result_facts(run: Run) -> Iterator[tuple[str, str]]:
-    for key, value in (run.limits or {}).items():
-        yield f"limit {key}", span(key, value)
+    benches = {name: each.get("bench") or {} for name, each in run.instruments.items()}
+    for name, bench in (benches or {"": run.bench}).items():
+        for key, value in (bench.get("limits") or {}).items():
+            yield f"limit {name} {key}".replace("  ", " "), span(key, value)
     for key, value in run.values.items():
         yield key, quantity(key, value, run.method)
 
@@ -139,9 +141,10 @@ def _origin_facts(run: Run) -> Iterator[tuple[str, str]]:
 def _parameter_facts(run: Run) -> Iterator[tuple[str, str]]:
     for key, value in run.parameters.items():
         yield f"  {key}", quantity(key, value, run.method)
-    options = run.provenance.get("config")
-    for key, value in (options if isinstance(options, Mapping) else {}).items():
-        yield f"option {key}", quantity(key, value)
+    told = {name: each.get("config") for name, each in run.instruments.items()}
+    for name, options in (told or {"": run.provenance.get("config")}).items():
+        for key, value in (options if isinstance(options, Mapping) else {}).items():
+            yield f"option {name} {key}".replace("  ", " "), quantity(key, value)
 
 
 def _event_facts(run: Run) -> Iterator[tuple[str, str]]:
