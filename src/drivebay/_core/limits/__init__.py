@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drivebay._core.limits.guard import Guard
     from drivebay._core.limits.proof import Asked
 
-COMMAND_KEYS = ("energise", "off", "harmless", "recall")
+COMMAND_KEYS = ("energise", "off", "harmless", "recall", "select")
 """Keys of a dialect that list commands."""
 SETTING_KEYS = ("levels", "clamps")
 """Keys of a dialect that map headers to what they set."""
@@ -53,6 +53,10 @@ CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "L008": (
             "a protection that the instrument did not take",
             "look into its list of errors; set the protection again, within its range",
+        ),
+        "L009": (
+            "a command for the selected channel while it is not known which one that is",
+            "select one first, after each connection and reset, or name the channel",
         ),
     }
 )

@@ -15,7 +15,7 @@ from drivebay._core.limits import COMMAND_KEYS, LANGUAGES, SETTING_KEYS
 from drivebay._core.limits.headers import Header, parse_header
 from drivebay._core.limits.values import Expected, Unit, expected, unit_of
 
-Kind = Literal["energise", "off", "harmless", "recall", "level", "clamp", "mode"]
+Kind = Literal["energise", "off", "harmless", "recall", "select", "level", "clamp", "mode"]
 Form = Literal["command", "question", "both"]
 
 # What IEEE 488.2 and SCPI-99 say of every instrument, so that no manifest has to.
@@ -121,6 +121,7 @@ def command_rule(kind: str, text: str, *, built_in: bool = False) -> Rule:
 
 _KINDS: dict[str, Kind] = {
     "energise": "energise", "off": "off", "harmless": "harmless", "recall": "recall",
+    "select": "select",
     "level": "level", "clamp": "clamp", "mode": "mode",
 }  # fmt: skip
 

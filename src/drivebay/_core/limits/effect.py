@@ -50,6 +50,8 @@ class Effect:
         asks: of each protection among the marks, the question that says what became of it.
         unproven: protections that this relies on, and that the instrument has not confirmed.
         clears: whether the instrument's list of errors is emptied; for the guard itself.
+        selected: the channel that it selects for what follows, empty for one that is not known,
+            None if it selects none; for the guard itself.
     """
 
     energises: frozenset[str]
@@ -62,6 +64,7 @@ class Effect:
     asks: tuple[tuple[Mark, str], ...] = ()
     unproven: tuple[Mark, ...] = ()
     clears: bool = False
+    selected: str | None = None
 
 
 class Walk:
@@ -73,6 +76,7 @@ class Walk:
         clears: whether one emptied the list of errors.
         asks: of protections that were set, the question about each.
         unproven: protections that were relied on and are not confirmed.
+        selected: the channel that headers without one are for, empty if it is not known.
         levels: what was set, in order.
         known: what was set, or believed to be set, so far.
         modes: choices made in this message.
@@ -80,7 +84,11 @@ class Walk:
     """
 
     def __init__(
-        self, known: Set[tuple[str, str]], modes: Mapping[tuple[str, str], str], on: Set[str]
+        self,
+        known: Set[tuple[str, str]],
+        modes: Mapping[tuple[str, str], str],
+        on: Set[str],
+        selected: str = "",
     ) -> None:
         self.header = ""
         self.question = False
@@ -91,6 +99,8 @@ class Walk:
         self.known = set(known)
         self.modes: dict[tuple[str, str], str] = {}
         self.on = set(on)
+        self.selected = selected
+        self._selected_before = selected
         self._believed_modes = modes
         self._marks: set[tuple[str, str]] = set()
         self._energised: set[str] = set()
@@ -107,6 +117,7 @@ class Walk:
     def forget(self) -> None:
         """What was set before no longer counts."""
         self._forgot = True
+        self.selected = ""
         self.asks.clear()
         self.known.clear()
         self._marks.clear()
@@ -143,4 +154,5 @@ class Walk:
             tuple(self.asks.items()),
             tuple(self.unproven),
             self.clears,
+            None if self.selected == self._selected_before else self.selected,
         )

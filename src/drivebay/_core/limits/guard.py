@@ -106,6 +106,9 @@ class Guard:
             self._rules = rules_of(dialect or {})
         else:
             self._assignments = Assignments(dialect or {}, strict=self._strict)
+        # An instrument where one command selects the channel of those that name none.
+        self._selects = any(rule.kind == "select" for rule in self._rules)
+        self._selected = ""
         self._firsts = [r for r in self._rules if r.setting is not None and r.setting.first]
         self._modes = {r.text: r for r in self._rules if r.kind == "mode"}
         self._energised: set[str] = set()
@@ -151,6 +154,8 @@ class Guard:
         """Take note that a message was sent; of every one, since any may change what counts."""
         if effect.forgets:
             self.forget()
+        if effect.selected is not None:
+            self._selected = effect.selected
         if effect.clears:
             self.proofs.error_list_is_lost()
         if effect.asks and self._strict:
@@ -177,6 +182,8 @@ class Guard:
         """
         if effect.forgets:
             self.forget()
+        if effect.selected is not None:
+            self._selected = ""
         self._energised |= effect.energises
         for level in effect.levels:
             self._levels.pop((level.header, level.channel), None)
@@ -199,7 +206,7 @@ class Guard:
         full = f":{header.strip().upper().removeprefix(':')}"
         for rule, channel in self._look_up(full, False):
             if rule.setting is not None and not rule.setting.unit.exponent:
-                value = self._levels.get((rule.text, channel))
+                value = self._levels.get((rule.text, channel or self._selected))
                 if value is not None:
                     return value
         return None
@@ -227,6 +234,7 @@ class Guard:
         :meth:`found_off` says otherwise.
         """
         self._known.clear()
+        self._selected = ""
         self.proofs.forget()
         self._levels.clear()
         self._mode_values.clear()
@@ -249,7 +257,7 @@ class Guard:
             units = parse_message(message, lenient=not self._limited)
         except MessageError as odd:
             raise self._refused("L006", _shown(message), f"is not sent: it holds {odd}") from None
-        walk = Walk(self._known, self._mode_values, self._energised)
+        walk = Walk(self._known, self._mode_values, self._energised, self._selected)
         paths = [""]
         for unit in units:
             full, path = absolute(unit.header, paths[-1])
@@ -289,7 +297,7 @@ class Guard:
 
     def _remember(self, message: bytes, units: list[Unit], effect: Effect) -> None:
         """Keep what depends on nothing but the message, for the next time it comes."""
-        if effect.modes:
+        if effect.modes or self._selects:
             return
         match = _SIMPLE.fullmatch(message) if effect.levels and not effect.energises else None
         if match is not None and len(units) == 1:
@@ -331,8 +339,9 @@ class Guard:
         hits = self._found.get(key)
         if hits is None:
             unwanted = "command" if question else "question"
+            unnamed = "" if self._selects else "1"
             matched = [
-                (rule, rule.header.channel_of(full))
+                (rule, rule.header.channel_of(full, unnamed))
                 for rule in self._rules
                 if rule.form != unwanted and not (question and rule.kind == "harmless")
             ]
@@ -350,7 +359,8 @@ class Guard:
         known = unit.question
         for rule, suffix in hits:
             if rule.kind != "harmless":
-                known = self._apply(unit, rule, listed or (suffix,), given, walk) or known
+                channels = listed or (suffix or self._selected_in(walk),)
+                known = self._apply(unit, rule, channels, given, walk) or known
         odd = "" if known else _unlisted(hits, given)
         if unit.header == "*RST" and not unit.question:
             walk.forget()
@@ -380,8 +390,13 @@ class Guard:
         if rule.kind in {"level", "clamp"}:
             self._set(unit, rule, channels, given, walk)
             return True
+        if rule.kind == "select" and rule.parameter is None:
+            walk.selected = _channel_in(given)
+            return True
         if rule.kind == "energise":
             return self._energise(unit, rule, channels, given, walk)
+        # A selection that the dialect lists with what follows it, such as a named output, leads to
+        # a channel without a number: nothing is known of it.
         matches = [rule.parameter is None or rule.parameter.match(text) for text in given or [""]]
         if rule.kind == "mode":
             self._choose(unit, rule, channels, given[0] if given else "", walk)
@@ -392,13 +407,29 @@ class Guard:
                 text = "leads to levels that are not in the command, so they cannot be checked"
                 raise self._refused("L005", _shown(unit.text), text)
             walk.forget()
+        elif rule.kind == "select":
+            walk.selected = ""
         elif rule.kind == "off":
             walk.off((ALL_CHANNELS,) if rule.text.startswith("*") else channels)
         return True
 
+    def _selected_in(self, walk: Walk) -> str:
+        """The channel of a header that names none; empty if that matters and is not known."""
+        return walk.selected if walk.selected or self._strict else "1"
+
+    def _require_channel(self, unit: Unit, channels: tuple[str, ...]) -> None:
+        """Refuse what is for the selected channel when nothing was selected for certain."""
+        if "" in channels and self._strict:
+            selects = " or ".join(
+                repr(rule.header.plain) for rule in self._rules if rule.kind == "select"
+            )
+            text = f"is not sent: it is not known which channel is selected; send {selects} first"
+            raise self._refused("L009", _shown(unit.text), text)
+
     def _choose(
         self, unit: Unit, rule: Rule, channels: tuple[str, ...], value: str, walk: Walk
     ) -> None:
+        self._require_channel(unit, channels)
         for channel in channels:
             walk.modes[rule.header.plain, channel] = value
             if channel in walk.on:
@@ -413,6 +444,7 @@ class Guard:
                 return rule.parameter.switch is not None
             if rule.parameter.switch is None and not rule.parameter.match(given[0]):
                 return False
+        self._require_channel(unit, channels)
         for channel in channels:
             self._require(unit, rule, channel, walk)
         walk.energise(channels)
@@ -460,6 +492,7 @@ class Guard:
         setting = rule.setting
         if setting is None:
             return
+        self._require_channel(unit, channels)
         values, odd = _numbers(given, rule)
         for channel in channels:
             limit = self._limit(setting.quantity, channel)
@@ -619,6 +652,15 @@ def _split_channels(parameters: tuple[str, ...]) -> tuple[list[str], tuple[str, 
         else:
             channels += listed
     return given, tuple(channels)
+
+
+_NUMBERED = re.compile(r"""["']?[A-Za-z_]*0*([1-9]\d{0,3})["']?""")
+
+
+def _channel_in(given: list[str]) -> str:
+    """The channel that a selection is for: the number it is, or that its name ends in."""
+    match = _NUMBERED.fullmatch(given[0].strip()) if len(given) == 1 else None
+    return match[1] if match is not None else ""
 
 
 def _has_list(unit: Unit) -> bool:

@@ -69,11 +69,12 @@ class Header:
     everything_below: bool
     _items: tuple[object, ...]
 
-    def channel_of(self, header: str) -> str | None:
+    def channel_of(self, header: str, unnamed: str = "1") -> str | None:
         """The channel that a header on the wire addresses, if it is a spelling of this one.
 
         Args:
             header: absolute, in capitals: ``:SOUR2:VOLT`` or ``*RST``.
+            unnamed: what it addresses if it names none.
 
         Returns:
             The channel's number as text; None if it is another header, or names two channels.
@@ -82,7 +83,7 @@ class Header:
         channels = self._match(self._items, words) if words else None
         if channels is None or len(channels) > 1:
             return None
-        return str(next(iter(channels), 1))
+        return str(next(iter(channels), unnamed))
 
     def _match(
         self, items: tuple[object, ...], words: tuple[tuple[str, int], ...]

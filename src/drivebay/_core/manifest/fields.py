@@ -288,7 +288,8 @@ _TABLE = (
         schema=shapes.DIALECT_SCHEMA,
         doc="What limits are read from: which commands `energise` an output and switch it `off`, "
         "which headers set `levels` and which `clamps` (protections), which commands are "
-        "`harmless`, and which `recall` levels from elsewhere; see the page on limits.",
+        "`harmless`, which `recall` levels from elsewhere, and which `select` the channel of those "
+        "that name none; see the page on limits.",
         example='{energise: [":OUTP ON"], "off": [":OUTP OFF"], '
         'levels: {":SOURce:VOLTage[:LEVel]": {quantity: voltage_v, unit: V}}}',
     ),
