@@ -126,7 +126,7 @@ def test_it_is_gold_on_the_simulator(model):
 )
 def test_a_limit_that_the_instrument_changed_is_found_before_the_output_goes_on(model, more, found):
     with simulated(model=model) as server, Keithley2450(server.resource) as smu:
-        with pytest.raises(InstrumentError, match=f"limit of {found}"):
+        with pytest.raises(InstrumentError, match=f"compliance {found}"):
             smu.measure("iv_sweep", SWEEP | more)
 
         assert server.log.named("warning")

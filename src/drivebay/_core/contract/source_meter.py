@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from math import isfinite
 from typing import Any, ClassVar
 
 from drivebay._core.contract.declared import method
@@ -48,12 +49,13 @@ class SourceMeter(SteppedSource):
     :meth:`limit_query`, :meth:`level_command`, :meth:`list_run`, :meth:`timed_run` and
     :meth:`decoded`. Whatever an instrument does in another way is overridden, from one command
     (:meth:`switched_on`, :meth:`range_command`, :meth:`set_up`, :meth:`single_reading`,
-    :meth:`begin`) over a whole pattern (:meth:`swept`, :meth:`held`) to a method; what it cannot do
-    is named in ``leaves_out``.
+    :meth:`begin`) over a whole pattern (:meth:`swept`, :meth:`held`, :meth:`repeated`) to a method;
+    what it cannot do is named in ``leaves_out``.
 
     Attributes:
         columns: numbers that come with one reading.
         most_levels: levels of one list.
+        list_s: about how long a list may run; endless where an instrument is read meanwhile.
         level_overhead_s: what a level takes beside delay and integration; it sizes lists.
         most_readings: readings of one group on time.
         most_resistances: resistances of one list; with ``offset_compensation`` each is two levels.
@@ -67,10 +69,12 @@ class SourceMeter(SteppedSource):
         probe_a: the current that finds out what current a resistance takes.
         least_a: least current for a resistance.
         no_current_a: what is left of a current once there is no device to carry it.
+        limit_remark: why the instrument may have another limit than it was told; ends the error.
     """
 
     columns: ClassVar[int] = 4
     most_levels: ClassVar[int] = 100
+    list_s: ClassVar[float] = _PIECE_S
     level_overhead_s: ClassVar[float] = 0.0
     most_readings: ClassVar[int] = 100
     most_resistances: ClassVar[int] = 50
@@ -83,6 +87,7 @@ class SourceMeter(SteppedSource):
     probe_a: ClassVar[float] = 1e-6
     least_a: ClassVar[float] = 1e-6
     no_current_a: ClassVar[float] = 1e-8
+    limit_remark: ClassVar[str] = ""
     _stepped: Source | None = None
 
     @property
@@ -135,7 +140,7 @@ class SourceMeter(SteppedSource):
         return self.output(on=":OUTP ON", off=":OUTP OFF")
 
     def range_command(self, source: Source, top: float) -> str:
-        """Sets the source range, with the output on, for levels up to ``top``."""
+        """Sets the source range for levels up to ``top``, the output on; empty to leave it."""
         return f":SOUR:{source.function}:RANG {top!r}"
 
     def set_up(self, source: Source, *, listed: bool) -> None:
@@ -153,7 +158,7 @@ class SourceMeter(SteppedSource):
             unit = "A" if source.function == "VOLT" else "V"
             raise InstrumentError(
                 f"{self.resource_name} has compliance {found:g} {unit} after {wanted:g} {unit}"
-                " was set",
+                f" was set{self.limit_remark}",
                 resource=self.resource_name,
             )
 
@@ -226,8 +231,6 @@ class SourceMeter(SteppedSource):
     @method("resistance")
     def resistance(self, p: Resistance) -> Iterator[Chunk]:
         """Source a current, measure it and the voltage, and divide; no auto ohms."""
-        import numpy as np
-
         top_a = self.at_most("current_a", p.max_current_a or self.ohms_a)
         limit_v = self.at_most("voltage_v", p.max_voltage_v or self.ohms_v)
         source = self._source(p, "CURR", top_a, limit_v)
@@ -236,10 +239,9 @@ class SourceMeter(SteppedSource):
             level_a = self._test_current(source, p.range_ohm)
             # The zero follows its level, so that what drifts is out of both.
             pattern = [level_a, 0.0] if p.offset_compensation else [level_a]
-            pieces = (np.array(pattern * n) for n in p.segments(at_most, _PIECE_S))
-            runs = (self._listed(source, levels) for levels in pieces)
+            groups = p.segments(at_most, _PIECE_S)
             ohms = partial(Readings.ohms, rows=len(pattern), no_current_a=self.no_current_a)
-            yield from self.handed_out(source, runs, p.interval_s / len(pattern), ohms)
+            yield from self.repeated(source, pattern, groups, p.interval_s, as_chunk=ohms)
 
     # -- paced from outside ----------------------------------------------------------------------
 
@@ -324,6 +326,30 @@ class SourceMeter(SteppedSource):
             self.sleep(settle_s)
             yield from self.handed_out(source, runs, interval_s, as_chunk)
 
+    def repeated(
+        self,
+        source: Source,
+        pattern: Sequence[float],
+        groups: Iterable[int],
+        interval_s: float,
+        *,
+        as_chunk: Callable[[Readings], Chunk] = Readings.points,
+    ) -> Iterator[Chunk]:
+        """Go through a few levels again and again, with the output on.
+
+        Args:
+            source: what is sourced and how it is measured.
+            pattern: the levels, one reading at each.
+            groups: how many times the instrument does that by itself, piece after piece.
+            interval_s: from the start of one pattern to the start of the next.
+            as_chunk: which columns are made of the readings.
+        """
+        import numpy as np
+
+        pieces = (np.array([*pattern] * times) for times in groups)
+        runs = (self._listed(source, levels) for levels in pieces)
+        return self.handed_out(source, runs, interval_s / len(pattern), as_chunk)
+
     def handed_out(
         self,
         source: Source,
@@ -390,7 +416,7 @@ class SourceMeter(SteppedSource):
         return source._replace(range=p.source_range, sense_range=p.sense_range)
 
     def _sweep(self, source: Source, p: IVSweep | VISweep) -> Iterator[Chunk]:
-        segments = p.segments(self.most_levels, _PIECE_S, overhead_s=self.level_overhead_s)
+        segments = p.segments(self.most_levels, self.list_s, overhead_s=self.level_overhead_s)
         return self.swept(source, segments)
 
     def _metered(
@@ -416,15 +442,14 @@ class SourceMeter(SteppedSource):
 
     def _test_current(self, source: Source, range_ohm: float | None) -> float:
         """A current that makes about a volt, found with a small one; its range is set."""
-        import numpy as np
-
         if range_ohm is None:
-            run = self._listed(source, np.array([min(self.probe_a, source.top)]))
-            found = self.decoded(source, self.begin(source, run).numbers())
-            volt, amp = abs(found.voltage_v[-1]), abs(found.current_a[-1])
-            range_ohm = float(volt / max(amp, self.no_current_a))
-            if not np.isfinite(range_ohm):
+            (found,) = self.repeated(source, [min(self.probe_a, source.top)], [1], 0.0)
+            volt, amp = abs(found["voltage_v"].item()), abs(found["current_a"].item())
+            range_ohm = volt / max(amp, self.no_current_a)
+            if not isfinite(range_ohm):
                 range_ohm = _TEST_V / self.probe_a
         level_a = min(max(_TEST_V / max(range_ohm, _LEAST_OHM), self.least_a), source.top)
-        self.write(self.range_command(source, level_a))
+        command = self.range_command(source, level_a)
+        if command:
+            self.write(command)
         return level_a

@@ -9,37 +9,26 @@ is named. Proven on the simulator only.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivebay.driver import (
-    DCCurrent,
-    DCVoltage,
     InstrumentError,
-    IVMonitor,
-    IVSweep,
     Link,
-    Resistance,
-    Spot,
-    SteppedSource,
-    Steps,
-    VISweep,
-    method,
+    Readings,
+    Source,
+    SourceMeter,
+    Timeline,
 )
 
 LIMITED = 32  # source status (8-29): the source was held by the limit
-_UNITS: Final = {"VOLT": "V", "CURR": "A"}
 _MEASURED_IN: Final = {"VOLT": "VOLT", "CURR": "AMP"}
 _LIMITS: Final = {"VOLT": ":SOUR:VOLT:ILIM", "CURR": ":SOUR:CURR:VLIM"}
-_MOST_LEVELS = 2500  # of one list (6-79)
 _ELEMENTS = '"defbuffer1",SOUR,READ,REL,SOURSTAT'
-# As a meter: leads that hang free drift to the voltage limit, so it is no higher than it must be.
-_METER_V, _METER_A, _OHMS_V, _OHMS_A = 21.0, 0.105, 2.1, 1e-3
-_NO_CURRENT_A = 1e-8
 _PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.25
 # The instrument looks at the state of its trigger model every 100 ms (6-166): what it says may be
 # that old, and a sweep that has just begun may still be called idle.
@@ -47,177 +36,22 @@ _STATE_IS_LATE_S = 0.3
 # With an open interlock an output beyond this is not switched on (2461-901-01, 6-49).
 _WITHOUT_INTERLOCK_V = 21.0
 
-Columns = tuple[NDArray[np.float64], ...]
+Chunk = dict[str, Any]
 
 
-class Source(NamedTuple):
-    """What is sourced: ``VOLT`` or ``CURR``, in V or A, and how it is measured."""
-
-    function: str
-    top: float
-    compliance: float
-    range: float | None = None
-    sense_range: float | None = None
-    delay_s: float | None = 0.0
-    nplc: float = 1.0
-    four_wire: bool = False
-    auto_zero: bool = True
-
-    @property
-    def sense(self) -> str:
-        """What is measured, and limited, beside what is sourced."""
-        return "CURR" if self.function == "VOLT" else "VOLT"
-
-    @property
-    def slowest_s(self) -> float:
-        """Longest that one reading may well take: readback, auto-zero and ranging included."""
-        return (self.delay_s or 0.0) + 6 * self.nplc * 0.02 + 0.1
-
-
-class Keithley2450(SteppedSource):
+class Keithley2450(SourceMeter):
     """Source-measure units 2450, 2460, 2461 (DC) and 2470 with the SCPI command set."""
 
     output_query = ":OUTP?"
     ascii_setup = (":FORM ASC", ":FORM:ASC:PREC 8")
-    _stepped: Source | None = None
-
-    @method("iv_sweep")
-    def iv_sweep(self, p: IVSweep) -> Iterator[dict[str, Any]]:
-        """Run the levels as list sweeps of up to 2500, and read while they run."""
-        source = Source(
-            function="VOLT",
-            top=p.max_abs_v,
-            compliance=p.compliance_a,
-            range=p.source_range_v,
-            sense_range=p.sense_range_a,
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            four_wire=p.four_wire,
-        )
-        yield from self._swept(source, p.levels)
-
-    @method("vi_sweep")
-    def vi_sweep(self, p: VISweep) -> Iterator[dict[str, Any]]:
-        """Run the levels as list sweeps of up to 2500, and read while they run."""
-        source = Source(
-            function="CURR",
-            top=p.max_abs_a,
-            compliance=p.compliance_v,
-            range=p.source_range_a,
-            sense_range=p.sense_range_v,
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            four_wire=p.four_wire,
-        )
-        yield from self._swept(source, p.levels)
-
-    @method("spot")
-    def spot(self, p: Spot) -> Iterator[dict[str, Any]]:
-        """Run a list of one level."""
-        yield from self._swept(_source_of(p, p.delay_s), np.array([p.level]))
-
-    @method("iv_monitor")
-    def iv_monitor(self, p: IVMonitor) -> Iterator[dict[str, Any]]:
-        """Hold the level; each reading is asked for when it is due."""
-        groups = p.segments(at_most=100, seconds=0.25)
-        source = _source_of(p, 0.0)
-        for columns in self._held(source, p.level, groups, p.interval_s, settle_s=p.delay_s):
-            yield _decoded(source, columns)
-
-    @method("dc_voltage")
-    def dc_voltage(self, p: DCVoltage) -> Iterator[dict[str, Any]]:
-        """Source 0 A, and read the voltage; the limit is 5 % above the range, or 21 V."""
-        limit_v = _METER_V if p.range_v is None else 1.05 * p.range_v
-        source = Source(
-            function="CURR",
-            top=0.0,
-            compliance=self._at_most("voltage_v", limit_v),
-            sense_range=p.range_v,
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            auto_zero=p.auto_zero,
-        )
-        for columns in self._held(source, 0.0, p.segments(at_most=100, seconds=0.25), p.interval_s):
-            _, volt, seconds, word = columns
-            yield {"voltage_v": volt, "time_s": seconds, "overload": _limited(word, volt)}
-
-    @method("dc_current")
-    def dc_current(self, p: DCCurrent) -> Iterator[dict[str, Any]]:
-        """Source 0 V, and read the current; the limit is 5 % above the range, or 105 mA."""
-        limit_a = _METER_A if p.range_a is None else 1.05 * p.range_a
-        source = Source(
-            function="VOLT",
-            top=0.0,
-            compliance=self._at_most("current_a", limit_a),
-            sense_range=p.range_a,
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            auto_zero=p.auto_zero,
-        )
-        for columns in self._held(source, 0.0, p.segments(at_most=100, seconds=0.25), p.interval_s):
-            _, amp, seconds, word = columns
-            # A source counts what flows out of it, a meter what flows in.
-            yield {"current_a": 0.0 - amp, "time_s": seconds, "overload": _limited(word, amp)}
-
-    @method("resistance")
-    def resistance(self, p: Resistance) -> Iterator[dict[str, Any]]:
-        """Source a current, measure it and the voltage, and divide."""
-        top_a = self._at_most("current_a", p.max_current_a or _OHMS_A)
-        source = Source(
-            function="CURR",
-            top=top_a,
-            compliance=self._at_most("voltage_v", p.max_voltage_v or _OHMS_V),
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            four_wire=p.four_wire,
-            auto_zero=p.auto_zero,
-        )
-        self._set_up(source)
-        with self._on():
-            level_a = self._test_current(source, p.range_ohm)
-            began_s, done = time.monotonic(), 0
-            for count in p.segments(at_most=1 if p.interval_s else 20, seconds=0.25):
-                self._until(began_s + done * p.interval_s)
-                rows = [self._ohms(source, level_a, p.offset_compensation) for _ in range(count)]
-                done += count
-                ohm, seconds, overload = zip(*rows, strict=True)
-                yield {
-                    "resistance_ohm": np.array(ohm),
-                    "time_s": np.array(seconds),
-                    "overload": np.array(overload),
-                }
-        self.check_errors()
-
-    # -- paced from outside ----------------------------------------------------------------------
-
-    @contextmanager
-    def stepping(self, p: Steps) -> Iterator[None]:
-        """Source a voltage that others step."""
-        source = Source(
-            function="VOLT",
-            top=p.top_v,
-            compliance=p.compliance_a,
-            sense_range=p.sense_range_a,
-            nplc=p.nplc,
-            four_wire=p.four_wire,
-        )
-        self._stepped = source
-        self._set_up(source)
-        with self._on():
-            yield
-        self.check_errors()
-
-    def step_to(self, level_v: float) -> None:
-        """Go to a level and do not wait for it to settle."""
-        self.write(f":SOUR:VOLT {level_v!r}")
-
-    def step_read(self) -> dict[str, Any]:
-        """Measure once."""
-        source = self._stepped or Source("VOLT", 0.0, 0.0)
-        columns = tuple(self._reading(source).reshape(-1, 1))
-        decoded = _decoded(source, columns)
-        del decoded["time_s"]
-        return {name: column[0].item() for name, column in decoded.items()}
+    most_levels = 2500  # of one list (6-79)
+    list_s = inf  # it is read while it runs
+    most_resistances = 20
+    least_a = 1e-7
+    limit_remark = (
+        ": it changes a limit that does not go with the source range, or is below 0.1 %"
+        " (2470: 10.6 %) of a fixed measure range"
+    )
 
     def _reads_binary(self, link: Link) -> bool:
         """Never: a binary answer holds no source status (":TRACe:DATA?", Details)."""
@@ -225,32 +59,17 @@ class Keithley2450(SteppedSource):
 
     # -- what they are made of --------------------------------------------------------------------
 
-    def _on(self) -> Any:
-        return self.output(on=":OUTP ON", off=":OUTP OFF")
-
-    def _swept(self, source: Source, levels: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
+    def swept(self, source: Source, segments: Iterable[NDArray[np.float64]]) -> Iterator[Chunk]:
         """Run the levels, and hand out what is in the buffer while the instrument goes on."""
-        self._set_up(source)
-        function, shift_s, last_s = source.function, 0.0, 0.0
-        began_s = time.monotonic()
-        with self._on():
-            for first in range(0, len(levels), _MOST_LEVELS):
-                part = levels[first : first + _MOST_LEVELS]
-                if first:
-                    # The buffer's clock starts again with each list: the host's says where.
-                    shift_s = max(time.monotonic() - began_s, last_s)
-                lists = self.list_commands(f":SOUR:LIST:{function}", part)
-                # Fail abort off: a level at the limit is a point like others.
-                setup = f":SOUR:SWE:{function}:LIST 1,0,1,OFF"
-                self.write(*lists, setup, ':TRAC:CLE "defbuffer1"', ":INIT")
-                for columns in self._running(source, len(part)):
-                    chunk = _decoded(source, columns)
-                    chunk["time_s"] = chunk["time_s"] + shift_s
-                    last_s = float(chunk["time_s"][-1])
-                    yield chunk
-        self.check_errors()
+        clock = Timeline()
+        with self.sourcing(source, listed=True):
+            for levels in segments:
+                self.write(*self.list_run(source, levels))
+                for numbers in self._running(source, len(levels)):
+                    found = self.decoded(source, numbers)
+                    yield found._replace(time_s=clock.rising(found.time_s)).points()
 
-    def _running(self, source: Source, total: int) -> Iterator[Columns]:
+    def _running(self, source: Source, total: int) -> Iterator[NDArray[np.float64]]:
         """Readings of a running sweep, as they come; its state says when none will."""
         done, pause_s, quiet_s = 0, _PAUSE_S, 0.0
         while done < total:
@@ -258,11 +77,12 @@ class Keithley2450(SteppedSource):
             ready = int(float(count))
             if ready > done:
                 asked = f":TRAC:DATA? {done + 1},{ready},{_ELEMENTS}"
-                yield tuple(self.query_numbers(asked, columns=4, rows=ready - done))
+                yield self.query_numbers(asked, columns=4, rows=ready - done)
                 done, pause_s, quiet_s = ready, _PAUSE_S, 0.0
                 continue
             running = state.upper().startswith(("RUNNING", "WAITING", "BUILDING"))
-            patience_s = 2 * source.slowest_s + self._timeout_s if running else _STATE_IS_LATE_S
+            slow_s = 2 * self.slowest_s(source) + self._timeout_s
+            patience_s = slow_s if running else _STATE_IS_LATE_S
             if quiet_s > patience_s:
                 self.check_errors()
                 raise InstrumentError(
@@ -273,7 +93,7 @@ class Keithley2450(SteppedSource):
             quiet_s += pause_s
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _held(
+    def held(
         self,
         source: Source,
         level: float,
@@ -281,22 +101,49 @@ class Keithley2450(SteppedSource):
         interval_s: float,
         *,
         settle_s: float = 0.0,
-    ) -> Iterator[Columns]:
-        """Hold a level; source, reading, time and source status of each group."""
-        self._set_up(source)
-        with self._on():
+        as_chunk: Callable[[Readings], Chunk] = Readings.points,
+    ) -> Iterator[Chunk]:
+        """Hold a level; each reading is asked for when it is due."""
+        with self.sourcing(source, listed=False):
             if level:
-                self.write(f":SOUR:{source.function} {level!r}")
+                self.write(self.level_command(source, level))
             self.sleep(settle_s)
-            began_s, done = time.monotonic(), 0
-            for count in groups:
-                rows = []
-                for _ in range(count):
-                    self._until(began_s + done * interval_s)
-                    rows.append(self._reading(source))
-                    done += 1
-                yield tuple(np.array(rows).T)
-        self.check_errors()
+            yield from self._one_by_one(source, [None], groups, interval_s, as_chunk)
+
+    def repeated(
+        self,
+        source: Source,
+        pattern: Sequence[float],
+        groups: Iterable[int],
+        interval_s: float,
+        *,
+        as_chunk: Callable[[Readings], Chunk] = Readings.points,
+    ) -> Iterator[Chunk]:
+        """Go to each level, and read there."""
+        return self._one_by_one(source, pattern, groups, interval_s, as_chunk)
+
+    def _one_by_one(
+        self,
+        source: Source,
+        pattern: Sequence[float | None],
+        groups: Iterable[int],
+        interval_s: float,
+        as_chunk: Callable[[Readings], Chunk],
+    ) -> Iterator[Chunk]:
+        """Read at each level of a pattern, again and again; None is the level that is held."""
+        began_s, done = time.monotonic(), 0
+        at: float | None = None
+        for count in groups:
+            numbers = []
+            for _ in range(count):
+                self._until(began_s + done * interval_s)
+                for level in pattern:
+                    if level is not None and level != at:
+                        self.write(self.level_command(source, level))
+                        at = level
+                    numbers.append(self.single_reading(source))
+                done += 1
+            yield as_chunk(self.decoded(source, np.hstack(numbers)))
 
     def _until(self, due_s: float) -> None:
         """Wait until a reading is due by the host's clock, so that nothing drifts."""
@@ -304,41 +151,12 @@ class Keithley2450(SteppedSource):
         if left_s > 0:
             self.sleep(left_s)
 
-    def _reading(self, source: Source) -> NDArray[np.float64]:
-        numbers = self.query_numbers(
-            f":READ? {_ELEMENTS}", columns=4, rows=1, expected_s=source.slowest_s
-        )
-        return numbers[:, 0]
+    def set_up(self, source: Source, *, listed: bool) -> None:
+        """Set all it depends on; see that language, interlock and limit are as they must be.
 
-    def _test_current(self, source: Source, range_ohm: float | None) -> float:
-        """A current that makes about a volt, found with a small one."""
-        if range_ohm is None:
-            self.write(f":SOUR:CURR {min(1e-6, source.top)!r}")
-            amp, volt, _, _ = self._reading(source)
-            range_ohm = float(abs(volt) / max(abs(amp), _NO_CURRENT_A))
-        level_a = min(max(1.0 / max(range_ohm, 1e-6), 1e-7), source.top)
-        self.write(f":SOUR:CURR {level_a!r}")
-        return level_a
-
-    def _ohms(self, source: Source, level_a: float, offset: bool) -> tuple[float, float, bool]:
-        """One resistance: both quantities are measured, so it holds at the voltage limit too."""
-        amp, volt, seconds, word = self._reading(source)
-        if offset:
-            self.write(":SOUR:CURR 0")
-            none_a, none_v, seconds, _ = self._reading(source)
-            self.write(f":SOUR:CURR {level_a!r}")
-            amp, volt = amp - none_a, volt - none_v
-        open_ = bool(int(word) & LIMITED) and abs(amp) < _NO_CURRENT_A
-        overload = open_ or not np.isfinite(volt) or not np.isfinite(amp) or amp == 0
-        return (np.inf if overload else float(volt / amp)), float(seconds), overload
-
-    def _at_most(self, quantity: str, wanted: float) -> float:
-        """A limit, no higher than the model and the bench allow."""
-        span = (self.ranges or {}).get(quantity)
-        return wanted if span is None else min(wanted, max(abs(span[0]), abs(span[1])))
-
-    def _set_up(self, source: Source) -> None:
-        """Set all it depends on; see that language, interlock and limit are as they must be."""
+        The limit last of all: a range that does not go with it makes the instrument change it, with
+        a warning that is in no error queue (6-71, 2-100).
+        """
         language = self.query("*LANG?").strip()
         if language.upper() != "SCPI":
             raise InstrumentError(
@@ -354,21 +172,9 @@ class Keithley2450(SteppedSource):
                 f" {_WITHOUT_INTERLOCK_V:g} V it then allows: close the interlock, or ask for less",
                 resource=self.resource_name,
             )
-        self.write("*CLS", *self._setup_commands(source))
-        self.check_errors()
-        # Last of all: a range that does not go with the limit makes the instrument change the
-        # limit, with a warning that is in no error queue (6-71, 2-100).
-        found = float(self.query(f"{_LIMITS[source.function]}?"))
-        if not abs(found - source.compliance) <= 1e-3 * source.compliance:
-            unit = _UNITS[source.sense]
-            raise InstrumentError(
-                f"{self.resource_name} has a limit of {found:g} {unit} after"
-                f" {source.compliance:g} {unit} was set: it changes a limit that does not go with"
-                " the source range, or is below 0.1 % (2470: 10.6 %) of a fixed measure range",
-                resource=self.resource_name,
-            )
+        super().set_up(source, listed=listed)
 
-    def _setup_commands(self, source: Source) -> list[str]:
+    def setup_commands(self, source: Source, *, listed: bool) -> list[str]:
         """Nothing is taken over from before; the output comes on at 0."""
         function, sense = source.function, source.sense
         terminals = self.config.get("terminals")
@@ -395,35 +201,36 @@ class Keithley2450(SteppedSource):
             *(":SENS:COUN 1", ':TRAC:CLE "defbuffer1"'),
         ]
 
+    def range_command(self, source: Source, top: float) -> str:
+        """None: the range is that of the largest current, as it was set up."""
+        return ""
 
-def _source_of(p: Spot | IVMonitor, delay_s: float) -> Source:
-    return Source(
-        function="VOLT" if p.sources_voltage else "CURR",
-        top=abs(p.level),
-        compliance=p.compliance,
-        range=p.source_range,
-        sense_range=p.sense_range,
-        delay_s=delay_s,
-        nplc=p.nplc,
-        four_wire=p.four_wire,
-    )
+    def limit_query(self, source: Source) -> str:
+        """Current and voltage limits have names of their own."""
+        return f"{_LIMITS[source.function]}?"
+
+    def level_command(self, source: Source, level: float) -> str:
+        """A level, with the output on or off."""
+        return f":SOUR:{source.function} {level!r}"
+
+    def list_run(self, source: Source, levels: NDArray[np.float64]) -> Sequence[str]:
+        """A list sweep; nothing asks for its readings, which are in the buffer as they come."""
+        lists = self.list_commands(f":SOUR:LIST:{source.function}", levels)
+        # Fail abort off: a level at the limit is a point like others.
+        setup = f":SOUR:SWE:{source.function}:LIST 1,0,1,OFF"
+        return [*lists, setup, ':TRAC:CLE "defbuffer1"', ":INIT"]
+
+    def timed_run(self, source: Source, rows: int, interval_s: float) -> Sequence[str]:
+        """One reading, whatever the interval: they are paced one by one."""
+        return [f":READ? {_ELEMENTS}"]
+
+    def decoded(self, source: Source, numbers: NDArray[np.float64]) -> Readings:
+        """Source value as it was read back, reading, time and source status."""
+        sourced, read, seconds, word = numbers
+        volt, amp = (sourced, read) if source.function == "VOLT" else (read, sourced)
+        limited = (word.astype(np.int64) & LIMITED) > 0
+        return Readings(volt, amp, seconds, limited, over_range=np.zeros_like(limited))
 
 
 def _word(on: bool) -> str:
     return "ON" if on else "OFF"
-
-
-def _limited(word: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether a reading of a meter is none: held by the limit, or out of range."""
-    return ((word.astype(np.int64) & LIMITED) > 0) | ~np.isfinite(value)
-
-
-def _decoded(source: Source, columns: Columns) -> dict[str, Any]:
-    sourced, read, seconds, word = columns
-    volt, amp = (sourced, read) if source.function == "VOLT" else (read, sourced)
-    return {
-        "voltage_v": np.where(np.isfinite(volt), volt, np.nan),
-        "current_a": np.where(np.isfinite(amp), amp, np.nan),
-        "time_s": seconds,
-        "in_compliance": (word.astype(np.int64) & LIMITED) > 0,
-    }
