@@ -1,7 +1,6 @@
 """Keithley 2600B family: sweeps by the trigger model of a channel, in segments; two-channel curves.
 
-Promises: both limits are set and the one that counts is read back before the output goes on; each
-level is sourced once, in order, with the output held on in between; the output is off at the end.
+Promises: what :class:`SourceMeter` promises; both limits are set before the output goes on.
 Every statement is one that the manifest's dialect lists, so all of it can be held to limits; no
 script is ever sent. From the Series 2600B Reference Manual, 2600BS-901-01 Rev. F (August 2021),
 pages as 9-34. Proven on the simulator only.
@@ -9,92 +8,40 @@ pages as 9-34. Proven on the simulator only.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivebay.driver import (
     AskedNumbers,
-    DCCurrent,
-    DCVoltage,
-    InstrumentError,
-    IVMonitor,
-    IVSweep,
     OutputCurve,
-    Resistance,
-    Spot,
-    SteppedSource,
-    Steps,
+    Readings,
+    Source,
+    SourceMeter,
+    Timeline,
     TransferCurve,
-    VISweep,
     method,
 )
 
 # Bit 6 of a reading's status: the source was at its limit ("bufferVar.statuses", 9-34).
 COMPLIANCE = 1 << 6
 
-# Longest that a level may well take beyond its delay: a conversion with two references, at 50 Hz,
-# and a few range changes. Only deadlines come of it.
-_CONVERSIONS, _MAINS_S, _RANGING_S = 3, 0.02, 0.1
 # Readings after which the buffers start anew; they hold 60,000 with time stamps.
 _BUFFERED = 50_000
 # About how long a piece of a measurement runs: an abort is obeyed at once, a new order after it.
 _SEGMENT_S = 0.25
 _HIGHEST: Final = {"voltage_v": (40.0, 200.0), "current_a": (1.5, 3.0)}
+_LETTERS: Final = {"VOLT": "v", "CURR": "i"}
 _LOWEST: Final = {"v": 0.1, "i": 1e-7}
-_OTHER: Final = {"v": "i", "i": "v"}
-_UNITS: Final = {"v": "V", "i": "A"}
 _FUNCTIONS: Final = {"v": "OUTPUT_DCVOLTS", "i": "OUTPUT_DCAMPS"}
-# As a meter; leads that hang free drift to the voltage limit. For a resistance: a volt, a milliamp.
-_METER_V, _METER_A, _OHMS_V, _OHMS_A = 20.0, 0.1, 2.0, 1e-3
-_TEST_A, _NO_CURRENT_A = 1e-6, 1e-8
 # A limit of the quantity that is sourced limits nothing; it is set so that none is left over.
 _IDLE_LIMIT: Final = {"v": 1.0, "i": 1e-3}
 
-Columns = tuple[NDArray[np.float64], ...]
 
-
-class Source(NamedTuple):
-    """What a channel sources, and how it is measured.
-
-    Attributes:
-        function: ``v`` or ``i``; the other one is what is limited.
-        top: largest magnitude that is sourced, in volts or amperes.
-        compliance: limit of the other quantity.
-        range: fixed source range; None for that of ``top``.
-        sense_range: fixed range of the other quantity; None lets the instrument choose.
-        delay_s: source delay of every reading; None for the instrument's own.
-        nplc: integration time in periods of the mains.
-        four_wire: whether the voltage is sensed at the device.
-        auto_zero: whether reference readings are taken with every reading.
-    """
-
-    function: str
-    top: float
-    compliance: float
-    range: float | None = None
-    sense_range: float | None = None
-    delay_s: float | None = 0.0
-    nplc: float = 1.0
-    four_wire: bool = False
-    auto_zero: bool = True
-
-    @property
-    def sense(self) -> str:
-        """What is limited beside what is sourced."""
-        return _OTHER[self.function]
-
-    @property
-    def slowest_s(self) -> float:
-        """Longest that one reading may well take, in seconds."""
-        return (self.delay_s or 0.0) + _CONVERSIONS * self.nplc * _MAINS_S + _RANGING_S
-
-
-class Keithley2600(SteppedSource):
+class Keithley2600(SourceMeter):
     """System SourceMeters 2601B to 2636B, and the 2600A models with the same commands."""
 
     abort_command = "abort"
@@ -109,122 +56,16 @@ class Keithley2600(SteppedSource):
     )
     binary_dtype = "<f8"
     binary_has_length = False  # its blocks begin with #0 ("format.data")
-    _slowest_step_s = 0.0
+    conversions = 3  # a conversion with two references
+    meter_v, meter_a, headroom = 20.0, 0.1, 1.01
+    ohms_v, least_a = 2.0, 1e-7
+    _used = 0  # readings in the buffers; none after a set-up
+    _interval_s = 0.0  # between readings, as last sent
 
     @property
-    def _channel(self) -> str:
+    def channel(self) -> str:
+        """The channel that measures."""
         return "smu" + str(self.config.get("channel", "a"))
-
-    @method("iv_sweep")
-    def iv_sweep(self, p: IVSweep) -> Iterator[dict[str, Any]]:
-        """Run the levels as list sweeps of about 0.25 s each."""
-        source = Source(
-            function="v",
-            top=p.max_abs_v,
-            compliance=p.compliance_a,
-            range=p.source_range_v,
-            sense_range=p.sense_range_a,
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            four_wire=p.four_wire,
-        )
-        yield from self._swept(source, p.segments(at_most=100, seconds=_SEGMENT_S))
-
-    @method("vi_sweep")
-    def vi_sweep(self, p: VISweep) -> Iterator[dict[str, Any]]:
-        """Run the levels as list sweeps of about 0.25 s each."""
-        source = Source(
-            function="i",
-            top=p.max_abs_a,
-            compliance=p.compliance_v,
-            range=p.source_range_a,
-            sense_range=p.sense_range_v,
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            four_wire=p.four_wire,
-        )
-        yield from self._swept(source, p.segments(at_most=100, seconds=_SEGMENT_S))
-
-    @method("spot")
-    def spot(self, p: Spot) -> Iterator[dict[str, Any]]:
-        """Run a list of one level."""
-        yield from self._swept(_source_of(p, p.delay_s), [np.array([p.level])])
-
-    @method("iv_monitor")
-    def iv_monitor(self, p: IVMonitor) -> Iterator[dict[str, Any]]:
-        """Hold the level, and read in groups of about 0.25 s at the instrument's own interval."""
-        groups = p.segments(at_most=100, seconds=_SEGMENT_S)
-        source = _source_of(p, 0.0)
-        for points in self._held(source, p.level, groups, p.interval_s, settle_s=p.delay_s):
-            yield _decoded(points)
-
-    @method("dc_voltage")
-    def dc_voltage(self, p: DCVoltage) -> Iterator[dict[str, Any]]:
-        """Source 0 A, and read the voltage; the limit is 1 % above the range, or 20 V."""
-        limit_v = _METER_V if p.range_v is None else 1.01 * p.range_v
-        source = Source(
-            function="i",
-            top=0.0,
-            compliance=self._at_most("voltage_v", limit_v),
-            sense_range=p.range_v,
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            auto_zero=p.auto_zero,
-        )
-        groups = p.segments(at_most=100, seconds=_SEGMENT_S)
-        for _, volt, seconds, status in self._held(source, 0.0, groups, p.interval_s):
-            overload = _limited(status) | ~np.isfinite(volt)
-            yield {"voltage_v": volt, "time_s": seconds, "overload": overload}
-
-    @method("dc_current")
-    def dc_current(self, p: DCCurrent) -> Iterator[dict[str, Any]]:
-        """Source 0 V, and read the current; the limit is 1 % above the range, or 100 mA."""
-        limit_a = _METER_A if p.range_a is None else 1.01 * p.range_a
-        source = Source(
-            function="v",
-            top=0.0,
-            compliance=self._at_most("current_a", limit_a),
-            sense_range=p.range_a,
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            auto_zero=p.auto_zero,
-        )
-        groups = p.segments(at_most=100, seconds=_SEGMENT_S)
-        for amp, _, seconds, status in self._held(source, 0.0, groups, p.interval_s):
-            overload = _limited(status) | ~np.isfinite(amp)
-            # A source counts what flows out of it, a meter what flows in.
-            yield {"current_a": 0.0 - amp, "time_s": seconds, "overload": overload}
-
-    @method("resistance")
-    def resistance(self, p: Resistance) -> Iterator[dict[str, Any]]:
-        """Source a current, measure it and the voltage, and divide."""
-        source = Source(
-            function="i",
-            top=self._at_most("current_a", p.max_current_a or _OHMS_A),
-            compliance=self._at_most("voltage_v", p.max_voltage_v or _OHMS_V),
-            delay_s=p.delay_s,
-            nplc=p.nplc,
-            four_wire=p.four_wire,
-            auto_zero=p.auto_zero,
-        )
-        channel = self._channel
-        self._set_up(channel, source)
-        buffered = _Buffered(channel)
-        with self._on(channel):
-            level_a = self._test_current(source, buffered, p.range_ohm)
-            # The zero follows its level, so that what drifts is out of both.
-            pattern = [level_a, 0.0] if p.offset_compensation else [level_a]
-            groups = p.segments(at_most=1 if p.interval_s else 50, seconds=_SEGMENT_S)
-            for count in self._on_time(groups, p.interval_s):
-                asked = self._ask_sweep(source, buffered, np.array(pattern * count))
-                amp, volt, seconds, status = buffered.points(asked)
-                ohm, overload = _ohms(*(part.reshape(count, -1) for part in (volt, amp, status)))
-                yield {
-                    "resistance_ohm": ohm,
-                    "time_s": seconds.reshape(count, -1)[:, -1],
-                    "overload": overload,
-                }
-        self.check_errors()
 
     @method("transfer_curve")
     def transfer_curve(self, p: TransferCurve) -> Iterator[dict[str, Any]]:
@@ -236,47 +77,12 @@ class Keithley2600(SteppedSource):
         """Sweep the drain's channel, hold the gate's, and read both at each level."""
         yield from self._curves(p, gate_top=max(map(abs, p.gate_v)), drain_top=p.max_abs)
 
-    # -- paced from outside ----------------------------------------------------------------------
-
-    @contextmanager
-    def stepping(self, p: Steps) -> Iterator[None]:
-        """Source a voltage that others step."""
-        source = Source(
-            function="v",
-            top=p.top_v,
-            compliance=p.compliance_a,
-            sense_range=p.sense_range_a,
-            nplc=p.nplc,
-            four_wire=p.four_wire,
-        )
-        self._slowest_step_s = source.slowest_s
-        self._set_up(self._channel, source)
-        with self._on(self._channel):
-            yield
-        self.check_errors()
-
-    def step_to(self, level_v: float) -> None:
-        """Go to a level and do not wait for it to settle."""
-        self.write(f"{self._channel}.source.levelv = {level_v!r}")
-
-    def step_read(self) -> dict[str, Any]:
-        """Measure once."""
-        channel = self._channel
-        points = self.query_numbers(
-            _print_buffer(1, 1, _columns(channel)),
-            columns=4,
-            rows=1,
-            expected_s=self._slowest_step_s,
-            after=[*_cleared(channel), _measure(channel)],
-        )
-        found = _decoded(tuple(points))
-        return {name: column[0].item() for name, column in found.items() if name != "time_s"}
-
     # -- what they are made of --------------------------------------------------------------------
 
     @contextmanager
-    def _on(self, channel: str) -> Iterator[None]:
+    def switched_on(self, source: Source) -> Iterator[None]:
         """The output on; without it readings are of nothing, so an interlock is heard of first."""
+        channel = source.channel
         with self.output(
             on=f"{channel}.source.output = 1",
             off=(f"{channel}.abort()", f"{channel}.source.output = 0"),
@@ -292,48 +98,7 @@ class Keithley2600(SteppedSource):
         except ValueError:
             return True
 
-    def _swept(
-        self, source: Source, segments: Iterable[NDArray[np.float64]]
-    ) -> Iterator[dict[str, Any]]:
-        """Source the levels of each segment in a list sweep, with the output on throughout."""
-        channel = self._channel
-        self._set_up(channel, source)
-        buffered = _Buffered(channel)
-        asked: AskedNumbers | None = None
-        with self._on(channel):
-            for levels in segments:
-                if asked is not None:
-                    asked.wait()
-                before, asked = asked, self._ask_sweep(source, buffered, levels)
-                # While the instrument runs a segment, the one before is read and handed out.
-                if before is not None:
-                    yield _decoded(buffered.points(before))
-            if asked is not None:
-                yield _decoded(buffered.points(asked))
-        self.check_errors()
-
-    def _ask_sweep(
-        self, source: Source, buffered: _Buffered, levels: NDArray[np.float64]
-    ) -> AskedNumbers:
-        """Have the trigger model source some levels once, and ask for what it read."""
-        channel, count = buffered.channel, len(levels)
-        numbers = ",".join(map(repr, levels.tolist()))
-        clear, first = buffered.place(count)
-        return self.ask_numbers(
-            _print_buffer(first, first + count - 1, _columns(channel)),
-            columns=4,
-            rows=count,
-            expected_s=count * source.slowest_s,
-            after=[
-                *clear,
-                f"{channel}.trigger.source.list{source.function}({{{numbers}}})",
-                f"{channel}.trigger.count = {count}",
-                f"{channel}.trigger.initiate()",
-                "waitcomplete()",
-            ],
-        )
-
-    def _held(
+    def held(
         self,
         source: Source,
         level: float,
@@ -341,38 +106,71 @@ class Keithley2600(SteppedSource):
         interval_s: float,
         *,
         settle_s: float = 0.0,
-    ) -> Iterator[Columns]:
-        """Hold one level; current, voltage, time and status of each group of readings."""
-        channel = self._channel
-        self._set_up(channel, source)
-        buffered = _Buffered(channel)
-        # The instrument keeps intervals up to 1 s ("smuX.measure.interval").
-        paced = interval_s <= 1.0
-        with self._on(channel):
-            if level:
-                self.write(f"{channel}.source.level{source.function} = {level!r}")
-            self.sleep(settle_s or (source.delay_s or 0.0))
-            if paced and interval_s:
-                self.write(f"{channel}.measure.interval = {interval_s!r}")
-            for count in self._on_time(groups, interval_s):
-                clear, first = buffered.place(count)
-                asked = self.ask_numbers(
-                    _print_buffer(first, first + count - 1, _columns(channel)),
-                    columns=4,
-                    rows=count,
-                    expected_s=count * max(source.slowest_s, interval_s),
-                    after=[*clear, f"{channel}.measure.count = {count}", _measure(channel)],
-                )
-                yield buffered.points(asked)
-        self.check_errors()
+        as_chunk: Callable[[Readings], dict[str, Any]] = Readings.points,
+    ) -> Iterator[dict[str, Any]]:
+        """The source's own delay comes once: a level that is held is not set again."""
+        settle_s = settle_s or source.delay_s or 0.0
+        return super().held(source, level, groups, interval_s, settle_s=settle_s, as_chunk=as_chunk)
 
-    def _on_time(self, groups: Iterable[int], interval_s: float) -> Iterator[int]:
-        """Each group when it is due, counted from the first one on, so that nothing drifts."""
-        began_s, done = time.monotonic(), 0
-        for count in groups:
-            self.sleep(max(0.0, began_s + done * interval_s - time.monotonic()))
-            yield count
-            done += count
+    def limit_query(self, source: Source) -> str:
+        """The answer has six digits or more ("format.asciiprecision")."""
+        return f"print({source.channel}.source.limit{_LETTERS[source.sense]})"
+
+    def level_command(self, source: Source, level: float) -> str:
+        """The level of the function that is sourced."""
+        return f"{source.channel}.source.level{_LETTERS[source.function]} = {level!r}"
+
+    def range_command(self, source: Source, top: float) -> str:
+        """The range of the function that is sourced."""
+        return f"{source.channel}.source.range{_LETTERS[source.function]} = {top!r}"
+
+    def list_run(self, source: Source, levels: NDArray[np.float64]) -> Sequence[str]:
+        """Have the trigger model source some levels once, and ask for what it read."""
+        channel, count = source.channel, len(levels)
+        numbers = ",".join(map(repr, levels.tolist()))
+        clear, first = self._place(count, channel)
+        return [
+            *clear,
+            f"{channel}.trigger.source.list{_LETTERS[source.function]}({{{numbers}}})",
+            f"{channel}.trigger.count = {count}",
+            f"{channel}.trigger.initiate()",
+            "waitcomplete()",
+            _print_buffer(first, count, _columns(channel)),
+        ]
+
+    def timed_run(self, source: Source, rows: int, interval_s: float) -> Sequence[str]:
+        """Readings at the instrument's own interval, up to 1 s ("smuX.measure.interval")."""
+        channel = source.channel
+        clear, first = self._place(rows, channel)
+        pace = []
+        if interval_s != self._interval_s and interval_s <= 1.0:
+            pace, self._interval_s = [f"{channel}.measure.interval = {interval_s!r}"], interval_s
+        count = f"{channel}.measure.count = {rows}"
+        question = _print_buffer(first, rows, _columns(channel))
+        return [*pace, *clear, count, _measure(channel), question]
+
+    def single_reading(self, source: Source) -> NDArray[np.float64]:
+        """One reading alone in the buffers."""
+        channel, slowest_s = source.channel, self.slowest_s(source)
+        after = [*_cleared(channel), _measure(channel)]
+        question = _print_buffer(1, 1, _columns(channel))
+        return self.query_numbers(question, 4, 1, expected_s=slowest_s, after=after)
+
+    def decoded(self, source: Source, numbers: NDArray[np.float64]) -> Readings:
+        """Current, voltage, time and status; what was over its range is no number already."""
+        amp, volt, seconds, status = numbers
+        limited = _limited(status)
+        return Readings(volt, amp, seconds, limited, over_range=np.zeros_like(limited))
+
+    def _place(self, count: int, *channels: str) -> tuple[list[str], int]:
+        """Statements to send before, and the number in the buffers of the first reading."""
+        clear: list[str] = []
+        if self._used + count > _BUFFERED:
+            clear = [each for channel in channels for each in _cleared(channel)]
+            self._used = 0
+        first = self._used + 1
+        self._used += count
+        return clear, first
 
     def _curves(
         self, p: TransferCurve | OutputCurve, *, gate_top: float, drain_top: float
@@ -381,24 +179,34 @@ class Keithley2600(SteppedSource):
         gate = "smu" + str(self.config.get("gate_channel", "b"))
         drain = "smua" if gate == "smub" else "smub"
         outer, inner = (drain, gate) if isinstance(p, TransferCurve) else (gate, drain)
-        for channel, top, limit_a, sense_a in (
-            (gate, gate_top, p.gate_compliance_a, p.gate_sense_range_a),
-            (drain, drain_top, p.drain_compliance_a, p.drain_sense_range_a),
-        ):
-            delay_s = p.delay_s if channel == inner else 0.0
-            source = Source("v", top, limit_a, sense_range=sense_a, delay_s=delay_s, nplc=p.nplc)
-            self._set_up(channel, source._replace(four_wire=p.four_wire))
+
+        def source(channel: str, top_v: float, limit_a: float, sense_a: float | None) -> Source:
+            return Source(
+                function="VOLT",
+                top=top_v,
+                compliance=limit_a,
+                sense_range=sense_a,
+                delay_s=p.delay_s if channel == inner else 0.0,
+                nplc=p.nplc,
+                four_wire=p.four_wire,
+                channel=channel,
+            )
+
+        at_gate = source(gate, gate_top, p.gate_compliance_a, p.gate_sense_range_a)
+        at_drain = source(drain, drain_top, p.drain_compliance_a, p.drain_sense_range_a)
+        self.set_up(at_gate, listed=True)
+        self.set_up(at_drain, listed=True)
         self.write(*_coupled(inner, outer))
-        slowest_s = p.delay_s + source.slowest_s
-        buffered = _Buffered(drain, also=gate)
+        slowest_s = p.delay_s + self.slowest_s(at_drain)
+        clock = Timeline()
         asked: AskedNumbers | None = None
-        with self._on(gate), self._on(drain):
+        with self.switched_on(at_gate), self.switched_on(at_drain):
             for held, begins, levels in p.curves(at_most=100, seconds=_SEGMENT_S):
                 if asked is not None:
                     asked.wait()
                     if begins and p.hold_s > _SEGMENT_S:
                         # Nobody waits for points through a long hold.
-                        yield _curve(asked, buffered.clock)
+                        yield _curve(asked, clock)
                         asked = None
                 start: list[str] = []
                 if begins:
@@ -408,7 +216,7 @@ class Keithley2600(SteppedSource):
                         f"{inner}.source.levelv = {first!r}",
                     )
                     start = self._begin(*ends, p.hold_s)
-                clear, place = buffered.place(len(levels))
+                clear, place = self._place(len(levels), drain, gate)
                 before, asked = (
                     asked,
                     self.ask_numbers(
@@ -421,9 +229,9 @@ class Keithley2600(SteppedSource):
                 )
                 # While the instrument runs a piece, the one before is read and handed out.
                 if before is not None:
-                    yield _curve(before, buffered.clock)
+                    yield _curve(before, clock)
             if asked is not None:
-                yield _curve(asked, buffered.clock)
+                yield _curve(asked, clock)
         self.check_errors()
 
     def _begin(self, outer: str, inner: str, hold_s: float) -> list[str]:
@@ -437,47 +245,21 @@ class Keithley2600(SteppedSource):
             return []
         return [outer, inner, *([f"delay({float(hold_s)!r})"] if hold_s else [])]
 
-    def _test_current(self, source: Source, buffered: _Buffered, range_ohm: float | None) -> float:
-        """A current that makes about a volt, found with a small one; its range is set."""
-        if range_ohm is None:
-            asked = self._ask_sweep(source, buffered, np.array([min(_TEST_A, source.top)]))
-            amp, volt, _, _ = buffered.points(asked)
-            range_ohm = float(abs(volt[-1]) / max(abs(amp[-1]), _NO_CURRENT_A))
-            if not np.isfinite(range_ohm):
-                range_ohm = source.compliance / _TEST_A
-        level_a = min(max(1.0 / max(range_ohm, 1e-6), _LOWEST["i"]), source.top)
-        self.write(f"{buffered.channel}.source.rangei = {level_a!r}")
-        return level_a
-
-    def _at_most(self, quantity: str, wanted: float) -> float:
+    def at_most(self, quantity: str, wanted: float) -> float:
         """A limit, no higher than the model and the bench allow.
 
         Levels go to 1 % above the highest range, limits end with it ("smuX.source.limitY", 9-244).
         """
-        span = (self.ranges or {}).get(quantity)
-        limit = wanted if span is None else min(wanted, max(abs(span[0]), abs(span[1])))
+        limit = super().at_most(quantity, wanted)
         return next((top for top in _HIGHEST[quantity] if top < limit <= 1.01 * top), limit)
 
-    def _set_up(self, channel: str, source: Source) -> None:
-        """Set everything the measurement depends on, and see that the limit is as it was told."""
-        self.write("*CLS", *self._setup_commands(channel, source))
-        self.check_errors()
-        answer = self.query(f"print({channel}.source.limit{source.sense})")
-        found, wanted = float(answer), source.compliance
-        # The answer has six digits or more ("format.asciiprecision").
-        if not abs(found - wanted) <= 1e-3 * wanted:
-            unit = _UNITS[source.sense]
-            raise InstrumentError(
-                f"{self.resource_name} has compliance {found:g} {unit} after {wanted:g} {unit}"
-                " was set",
-                resource=self.resource_name,
-            )
-
-    def _setup_commands(self, channel: str, source: Source) -> list[str]:
+    def setup_commands(self, source: Source, *, listed: bool) -> list[str]:
         """Nothing is taken over from before; the output comes on at 0."""
-        function, sense = source.function, source.sense
+        self._used, self._interval_s = 0, 0.0
+        channel = source.channel
+        function, sense = _LETTERS[source.function], _LETTERS[source.sense]
         quantity = "voltage_v" if function == "v" else "current_a"
-        idle_limit = self._at_most(quantity, max(source.top, _IDLE_LIMIT[function]))
+        idle_limit = self.at_most(quantity, max(source.top, _IDLE_LIMIT[function]))
         ranging = (
             f"measure.autorange{sense} = 1"
             if source.sense_range is None
@@ -517,66 +299,6 @@ class Keithley2600(SteppedSource):
         return [f"{channel}.{each}" for each in settings]
 
 
-class _Buffered:
-    """Where the next readings of a channel will be in its buffers, and their time stamps."""
-
-    def __init__(self, channel: str, also: str = "") -> None:
-        self.channel = channel
-        self.clock = _Timeline()
-        self._clear = [*_cleared(channel), *(_cleared(also) if also else [])]
-        self._used = 0
-
-    def place(self, count: int) -> tuple[list[str], int]:
-        """Statements to send before, and the number of the first of some readings."""
-        clear: list[str] = []
-        if self._used + count > _BUFFERED:
-            clear, self._used = self._clear, 0
-        first = self._used + 1
-        self._used += count
-        return clear, first
-
-    def points(self, asked: AskedNumbers) -> Columns:
-        """Current, voltage, time and status."""
-        amp, volt, seconds, status = asked.numbers()
-        return amp, volt, self.clock.rising(seconds), status
-
-
-class _Timeline:
-    """Time stamps as one line that never runs back.
-
-    They count from the first reading of the buffer, through all segments. Where the buffers were
-    cleared in between, the host's clock says where the new ones belong.
-    """
-
-    def __init__(self) -> None:
-        self._began_s = time.monotonic()
-        self._offset_s = 0.0
-        self._last_s = -1.0
-
-    def rising(self, stamps: NDArray[np.float64]) -> NDArray[np.float64]:
-        seconds: NDArray[np.float64] = stamps + self._offset_s
-        if seconds[0] <= self._last_s:
-            host_s = time.monotonic() - self._began_s
-            shift = max(host_s - seconds[-1], self._last_s - seconds[0] + 1e-6)
-            self._offset_s += shift
-            seconds = seconds + shift
-        self._last_s = float(seconds[-1])
-        return seconds
-
-
-def _source_of(p: Spot | IVMonitor, delay_s: float) -> Source:
-    return Source(
-        function="v" if p.sources_voltage else "i",
-        top=abs(p.level),
-        compliance=p.compliance,
-        range=p.source_range,
-        sense_range=p.sense_range,
-        delay_s=delay_s,
-        nplc=p.nplc,
-        four_wire=p.four_wire,
-    )
-
-
 def _columns(channel: str) -> list[str]:
     return [
         f"{channel}.nvbuffer1.readings",
@@ -586,8 +308,8 @@ def _columns(channel: str) -> list[str]:
     ]
 
 
-def _print_buffer(first: int, last: int, columns: Iterable[str]) -> str:
-    return f"printbuffer({first}, {last}, {', '.join(columns)})"
+def _print_buffer(first: int, count: int, columns: Iterable[str]) -> str:
+    return f"printbuffer({first}, {first + count - 1}, {', '.join(columns)})"
 
 
 def _print_curve(first: int, count: int, gate: str, drain: str) -> str:
@@ -598,7 +320,7 @@ def _print_curve(first: int, count: int, gate: str, drain: str) -> str:
         f"{drain}.nvbuffer1.timestamps",
         *(f"{drain}.nvbuffer1.statuses", f"{gate}.nvbuffer1.statuses"),
     ]
-    return _print_buffer(first, first + count - 1, columns)
+    return _print_buffer(first, count, columns)
 
 
 def _measure(channel: str) -> str:
@@ -640,18 +362,7 @@ def _limited(status: NDArray[np.float64]) -> NDArray[np.bool_]:
     return (status.astype(np.int64) & COMPLIANCE) > 0
 
 
-def _decoded(points: Columns) -> dict[str, NDArray[Any]]:
-    """Readings by column; what was over its range is no number already."""
-    amp, volt, seconds, status = points
-    return {
-        "voltage_v": volt,
-        "current_a": amp,
-        "time_s": seconds,
-        "in_compliance": _limited(status),
-    }
-
-
-def _curve(asked: AskedNumbers, clock: _Timeline) -> dict[str, NDArray[Any]]:
+def _curve(asked: AskedNumbers, clock: Timeline) -> dict[str, NDArray[Any]]:
     """What :func:`_print_curve` asked for, by column."""
     gate_v, drain_v, drain_a, gate_a, seconds, drain_status, gate_status = asked.numbers()
     return {
@@ -662,19 +373,3 @@ def _curve(asked: AskedNumbers, clock: _Timeline) -> dict[str, NDArray[Any]]:
         "time_s": clock.rising(seconds),
         "in_compliance": _limited(drain_status) | _limited(gate_status),
     }
-
-
-def _ohms(
-    volt: NDArray[np.float64], amp: NDArray[np.float64], status: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Resistances, and which are none; a row of each array belongs to one.
-
-    At the voltage limit both are measured, so their ratio still holds until no current flows.
-    """
-    # With a zero beside the level, what is there without a current is taken out.
-    rise_v = volt[:, 0] - (volt[:, 1] if volt.shape[1] > 1 else 0.0)
-    rise_a = amp[:, 0] - (amp[:, 1] if amp.shape[1] > 1 else 0.0)
-    none = _limited(status[:, 0]) & (np.abs(rise_a) < _NO_CURRENT_A)
-    overload = none | ~np.isfinite(rise_v) | ~np.isfinite(rise_a) | (rise_a == 0)
-    ratio = rise_v / np.where(rise_a == 0, 1.0, rise_a)
-    return np.where(overload, np.inf, ratio), overload
