@@ -390,6 +390,38 @@ def test_text_is_as_wide_and_as_high_as_was_asked(runs, width, height, log):
         assert not ascii_only or "\n".join(lines).isascii()
 
 
+def test_text_has_frequencies_over_decades_and_ticks_that_differ():
+    run = sweep(method="cf_sweep", identity={"manufacturer": "Keysight Technologies", "model": "E"})
+    hertz = np.logspace(3, 6, 31)
+    run.columns = {"frequency_hz": hertz, "capacitance_f": 30.2e-12 + 1e-18 * hertz / 1e3}
+    run.units = {"frequency_hz": "Hz", "capacitance_f": "F"}
+
+    title, _, *body, ticks = ascii_plot(run, 80, 24).split("\n")
+
+    assert "· Keysight E ·" in title
+    assert ticks.split() == ["1", "kHz", "10", "kHz", "100", "kHz", "1", "MHz"]
+    labels = [line.partition("┤")[0].strip() for line in body if "┤" in line]
+    assert len(labels) > 2
+    assert len(set(labels)) == len(labels)
+
+
+def test_a_transfer_curve_is_logarithmic_though_it_is_below_the_resolution_at_first():
+    gate = np.tile(np.linspace(0, 3, 61), 2)
+    amps = np.round(1e-3 / (1 + np.exp(-(gate - 2) * 15)) / 1e-11) * 1e-11
+    run = sweep(method="transfer_curve")
+    run.columns = {
+        "gate_voltage_v": gate,
+        "drain_voltage_v": np.repeat([0.1, 1.0], 61),
+        "drain_current_a": amps,
+    }
+    run.units = {"gate_voltage_v": "V", "drain_voltage_v": "V", "drain_current_a": "A"}
+
+    assert "|Drain current| (logarithmic)" in ascii_plot(run)
+    run.columns["drain_current_a"] = 1e-3 * run.columns["drain_voltage_v"] * (gate > 1.5)
+    assert "logarithmic" in ascii_plot(run, log=True)
+    assert "logarithmic" not in ascii_plot(run)
+
+
 def test_text_says_title_quantities_and_round_ticks_with_units():
     picture = ascii_plot(sweep(), 60, 16)
     lines = picture.split("\n")

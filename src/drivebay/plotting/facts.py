@@ -28,7 +28,8 @@ def instrument(identity: object) -> str:
     parts = [str(identity.get(key) or "") for key in ("manufacturer", "model")]
     serial = identity.get("serial") or identity.get("serial_number")
     maker = parts[0].title() if parts[0].isupper() and len(parts[0]) > 4 else parts[0]
-    maker = maker.replace(" Instruments Inc.", "").replace(" Instruments", "")
+    for rest in (" Instruments Inc.", " Instruments", " Technologies"):
+        maker = maker.removesuffix(rest)
     name = " ".join(part for part in (maker, parts[1].removeprefix("MODEL ")) if part)
     return f"{name} (no. {serial})" if serial and name else name
 

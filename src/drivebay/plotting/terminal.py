@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from drivebay.plotting import facts
@@ -38,6 +38,7 @@ _MARKS_ASCII = ("Aa", "Bb", "Cc", "Dd", "Ee", "Ff", "Gg", "Hh", "Ii", "Jj")
 _ONE_ASCII = "*o"
 _BOTH, _BOTH_ASCII = "◉", "@"  # of one curve: a place passed on the way up and on the way down
 _LINES_A_TICK, _CHARACTERS_A_TICK = 4, 12
+_MANY_TIMES = 30  # so much wider a span of frequencies is shown over decades
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,16 @@ class _Scale:
 
         scaled = (values - self.low) / (self.high - self.low) * (self.cells - 1)
         return np.rint(scaled).astype(np.int64)
+
+    def said(self, unit: str) -> list[str]:
+        """What stands at each tick: as many digits as it takes to say them as they are."""
+        values = [10**tick if self.log else tick for tick in self.ticks]
+        digits = next((n for n in range(3, 12) if _are_said(values, n)), 12)
+        return [engineering(value, unit, digits) for value in values]
+
+
+def _are_said(values: Sequence[float], digits: int) -> bool:
+    return all(math.isclose(float(f"{v:.{digits}g}"), v, rel_tol=1e-9) for v in values)
 
 
 @dataclass(slots=True)
@@ -154,6 +165,8 @@ def _title(
     parts = [heading_of(runs[0]), names.pop() if len(names) == 1 else "", *ids]
     if len(runs) == 1 and state != "done":
         parts.append(state)
+    if len(" · ".join(filter(None, parts))) > width:  # the id finds the serial number again
+        parts[1] = parts[1].partition(" (no. ")[0]
     name = words(y, chart.units.get(y, ""))
     shown = f"|{name}| (logarithmic)" if logarithmic else name
     against = words(chart.x, chart.units.get(chart.x, "")) if chart.x else "Point"
@@ -175,14 +188,21 @@ def _body(
     width, rows = size
     x_unit, y_unit = chart.units.get(chart.x, ""), chart.units.get(y, "")
     points = [_points(curve, logarithmic) for curve in curves]
+    across = _abscissae(curves)
+    # Frequencies over decades are drawn over decades, as in a picture.
+    over_decades = x_unit == "Hz" and _spans(across, _MANY_TIMES)
+    if over_decades:
+        across = np.log10(across)
+        points = [replace(each, x=np.log10(each.x)) for each in points]
     heights = np.concatenate([each.y for each in points])
     tall = _scale(heights, rows, _LINES_A_TICK, logarithmic)
-    labels = {
-        tall.cell(tick): engineering(10**tick if tall.log else tick, y_unit) for tick in tall.ticks
-    }
+    labels = dict(zip(map(tall.cell, tall.ticks), tall.said(y_unit), strict=True))
     margin = max([6, *map(len, labels.values())])
     inner = width - margin - 2
-    wide = _scale(_abscissae(curves), inner, _CHARACTERS_A_TICK, False)
+    wide = _scale(across, inner, _CHARACTERS_A_TICK, False)
+    if over_decades:
+        low, high = float(across.min()), float(across.max())
+        wide = _Scale(low, high, inner, decades(low, high, inner // _CHARACTERS_A_TICK), log=True)
     raster = _Raster(inner, rows)
     limited, both = (_LIMITED_ASCII, _BOTH_ASCII) if ascii_only else (_LIMITED, _BOTH)
     for each, pair in zip(points, marks, strict=True):
@@ -192,6 +212,11 @@ def _body(
         label = labels.get(rows - 1 - number, "")
         lines.append(f"{label:>{margin}} {'┤' if label else '│'}{text}")
     return [*lines, *_under(wide, margin, x_unit)]
+
+
+def _spans(values: Array, times: float) -> bool:
+    """Whether all of them are positive, and the largest is so many times the smallest."""
+    return bool(values.size and values.min() > 0 and values.max() > times * values.min())
 
 
 def _abscissae(curves: Sequence[Curve]) -> Array:
@@ -353,7 +378,7 @@ def _draw_marks(
 
 def _under(wide: _Scale, margin: int, unit: str) -> list[str]:
     """The x axis: a line with ticks, and their labels where they do not run into each other."""
-    places = {wide.cell(tick): engineering(tick, unit) for tick in wide.ticks}
+    places = dict(zip(map(wide.cell, wide.ticks), wide.said(unit), strict=True))
     axis = "".join("┬" if at in places else "─" for at in range(wide.cells))
     line = [" "] * (margin + 2 + wide.cells)
     free = 0
