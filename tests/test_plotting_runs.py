@@ -405,6 +405,16 @@ def test_text_has_frequencies_over_decades_and_ticks_that_differ():
     assert len(set(labels)) == len(labels)
 
 
+def test_text_shows_a_value_that_hardly_changes_as_a_picture_does():
+    run = sweep(method="iv_monitor")
+    run.columns["current_a"] = 1e-3 + 1e-9 * np.sin(run.columns["time_s"] * 20)
+
+    _, title, *body, _ = ascii_plot(run, ascii_only=True).split("\n")
+
+    assert title.startswith("Current - 1 mA against time")
+    assert any(line.lstrip().startswith("0 A +") for line in body)
+
+
 def test_a_transfer_curve_is_logarithmic_though_it_is_below_the_resolution_at_first():
     gate = np.tile(np.linspace(0, 3, 61), 2)
     amps = np.round(1e-3 / (1 + np.exp(-(gate - 2) * 15)) / 1e-11) * 1e-11

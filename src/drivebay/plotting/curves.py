@@ -80,13 +80,17 @@ class Axis:
     offset: float = 0.0
 
     @property
+    def title(self) -> str:
+        """The name, and what is taken off."""
+        if not self.offset:
+            return self.name
+        sign = "\u2212" if self.offset > 0 else "+"
+        return f"{self.name} {sign} {engineering(abs(self.offset), self.unit, 4)}"
+
+    @property
     def label(self) -> str:
         unit = f"{PREFIXES[self.exponent]}{self.unit}"
-        name = self.name
-        if self.offset:
-            sign = "\u2212" if self.offset > 0 else "+"
-            name = f"{name} {sign} {engineering(abs(self.offset), self.unit, 4)}"
-        return f"{name} ({unit})" if unit else name
+        return f"{self.title} ({unit})" if unit else self.title
 
     def shown(self, values: Array) -> Array:
         """The values as they stand on the axis."""

@@ -6,6 +6,7 @@ that is the same, and no two of its entries are alike.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ def instrument(identity: object) -> str:
 
     >>> instrument({"manufacturer": "KEITHLEY INSTRUMENTS INC.", "model": "MODEL 2400"})
     'Keithley 2400'
+    >>> instrument({"manufacturer": "Keysight Technologies", "model": "E4980A", "serial": "MY1"})
+    'Keysight E4980A (no. MY1)'
     """
     if not isinstance(identity, Mapping):
         return str(identity or "")
@@ -30,7 +33,7 @@ def instrument(identity: object) -> str:
     maker = parts[0].title() if parts[0].isupper() and len(parts[0]) > 4 else parts[0]
     for rest in (" Instruments Inc.", " Instruments", " Technologies"):
         maker = maker.removesuffix(rest)
-    name = " ".join(part for part in (maker, parts[1].removeprefix("MODEL ")) if part)
+    name = " ".join(part for part in (maker, re.sub("(?i)^model ", "", parts[1])) if part)
     return f"{name} (no. {serial})" if serial and name else name
 
 

@@ -16,7 +16,16 @@ PREFIXES = {
 _TAKES_PREFIX = {"V", "A", "s", "Hz", "F", "W", "Ω", "H", "C", "J", "S"}
 _SIGNS = {"ohm": "Ω", "degC": "°C", "um": "\u00b5m"}
 # Where only ASCII can be shown. The prefix u is what SPICE and instruments write for micro.
-_PLAIN = {"Ω": "ohm", "\u00b5": "u", "°": "deg ", "·": "-", "→": "to", "²": "2", "₂": "2"}
+_PLAIN = {
+    "Ω": "ohm",
+    "\u2212": "-",
+    "\u00b5": "u",
+    "°": "deg ",
+    "·": "-",
+    "→": "to",
+    "²": "2",
+    "₂": "2",
+}
 
 
 def engineering(value: float, unit: str = "", digits: int = 3) -> str:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from drivebay.plotting import facts
 from drivebay.plotting.curves import (
+    Axis,
     Chart,
     Curve,
     Plottable,
+    axis_of,
     directions,
     heading_of,
     log_floor,
@@ -65,12 +68,13 @@ class _Scale:
     def said(self, unit: str) -> list[str]:
         """What stands at each tick: as many digits as it takes to say them as they are."""
         values = [10**tick if self.log else tick for tick in self.ticks]
-        digits = next((n for n in range(3, 12) if _are_said(values, n)), 12)
+        apart = min((abs(b - a) for a, b in pairwise(values)), default=0.0)
+        digits = next((n for n in range(3, 12) if _are_said(values, n, apart / 100)), 12)
         return [engineering(value, unit, digits) for value in values]
 
 
-def _are_said(values: Sequence[float], digits: int) -> bool:
-    return all(math.isclose(float(f"{v:.{digits}g}"), v, rel_tol=1e-9) for v in values)
+def _are_said(values: Sequence[float], digits: int, within: float) -> bool:
+    return all(abs(float(f"{value:.{digits}g}") - value) <= within for value in values)
 
 
 @dataclass(slots=True)
@@ -125,9 +129,12 @@ def ascii_plot(
     y = charts[0].ys[0]
     logarithmic = wants_log(charts, y, log)
     curves = _curves(charts, facts.differences(several) if len(several) > 1 else [""], y)
+    shown = None if logarithmic else _axis(charts, y)
+    if shown is not None:
+        curves = [replace(curve, y=curve.y - shown.offset) for curve in curves]
     marks = _marks(len(curves), ascii_only)
     legend = _legend(curves, marks, width, ascii_only)
-    title = _title(several, charts[0], y, logarithmic, width)
+    title = _title(several, charts[0], y, shown, width)
     rows = max(3, height - len(title) - 2 - len(legend))
     body = _body(curves, charts[0], y, logarithmic, (width, rows), marks, ascii_only)
     lines = [*title, *body, *legend]
@@ -156,8 +163,16 @@ def _marks(count: int, ascii_only: bool) -> list[str]:
     return [known[at % len(known)] for at in range(count)]
 
 
+def _axis(charts: Sequence[Chart], y: str) -> Axis:
+    """What stands on the axis: of a value that hardly changes how far it is from its median."""
+    import numpy as np
+
+    values = np.concatenate([chart.columns[y].astype(float) for chart in charts])
+    return axis_of(y, charts[0].units.get(y, ""), values)
+
+
 def _title(
-    runs: Sequence[object], chart: Chart, y: str, logarithmic: bool, width: int
+    runs: Sequence[object], chart: Chart, y: str, shown: Axis | None, width: int
 ) -> list[str]:
     names = {facts.instruments(run) for run in runs}
     ids = [str(getattr(runs[0], "id", ""))] if len(runs) == 1 else [f"{len(runs)} runs"]
@@ -168,9 +183,9 @@ def _title(
     if len(" · ".join(filter(None, parts))) > width:  # the id finds the serial number again
         parts[1] = parts[1].partition(" (no. ")[0]
     name = words(y, chart.units.get(y, ""))
-    shown = f"|{name}| (logarithmic)" if logarithmic else name
+    what = shown.title if shown is not None else f"|{name}| (logarithmic)"
     against = words(chart.x, chart.units.get(chart.x, "")) if chart.x else "Point"
-    return [" · ".join(filter(None, parts))[:width], f"{shown} against {against.lower()}"[:width]]
+    return [" · ".join(filter(None, parts))[:width], f"{what} against {against.lower()}"[:width]]
 
 
 def _body(
