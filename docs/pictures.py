@@ -1,10 +1,9 @@
 """Draws the pictures of the documentation: ``make docs-images``.
 
-Where a picture says "simulated" its points were measured through Drivebay on the simulated Keithley
-2400, which knows SCPI and a device; where it says "computed" they come from the equations written
-here, with noise from a seeded generator, because the instrument that would measure them is not
-simulated. None is of a real device. Ids and dates are fixed, so that a picture changes only when
-plots do.
+Where a picture says "simulated" its points were measured through Drivebay on a simulated
+instrument, which knows its commands and a device; where it says "computed" they come from the equations written
+here, with noise from a seeded generator, because no simulated device does that. None is of a real
+device. Ids and dates are fixed, so that a picture changes only when plots do.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from drivebay import Bay
 from drivebay.analysis import (
     fit_diode,
     fit_mos_capacitor,
-    junction_capacitance_f,
     mos_capacitance_f,
 )
 from drivebay.plotting import ascii_plot, plot_run, plot_runs
 from drivebay.sim import Diode, Keithley2400Server, Resistor
+from drivebay.sim.virtualbench import VirtualBench
 
 FOLDER = Path(__file__).parent / "images"
 PAGE = Path(__file__).parent / "how-to/plot-a-run.md"
@@ -35,6 +34,7 @@ DOTS_PER_INCH = 110
 UNITS = {
     "voltage_v": "V", "current_a": "A", "time_s": "s", "in_compliance": "", "frequency_hz": "Hz",
     "capacitance_f": "F", "gate_voltage_v": "V", "drain_voltage_v": "V", "drain_current_a": "A",
+    "gate_current_a": "A", "conductance_s": "S", "overload": "",
 }  # fmt: skip
 COMPUTED = {"model": "computed from equations"}
 GATE_AREA_M2 = 1e-8
@@ -67,14 +67,19 @@ def measured(device: Any, *, noise: float = 1.0, **parameters: Any) -> Shown:
         Bay(home=home) as bay,
         bay.open(server.resource) as smu,
     ):
-        run = smu.iv_sweep(**parameters)
-        return Shown(
-            "iv_sweep",
-            run.columns,
-            {"compliance_a": run.parameters["compliance_a"], "nplc": run.parameters["nplc"]},
-            {"manufacturer": "Simulated Keithley", "model": "2400"},
-            {"name": run.plugin["name"], "version": run.plugin["version"]},
-        )
+        return shown(smu.iv_sweep(**parameters), "Simulated Keithley", "2400")
+
+
+def shown(run: Any, maker: str, model: str) -> Shown:
+    """What a picture shows of a run: all but its own id and time, and which instrument it was."""
+    conditions = ("compliance_a", "nplc", "frequency_hz")
+    return Shown(
+        run.method,
+        run.columns,
+        {name: run.parameters[name] for name in conditions if name in run.parameters},
+        {"manufacturer": maker, "model": model},
+        {"name": run.plugin["name"], "version": run.plugin["version"]},
+    )
 
 
 def noise(size: int, seed: int = 1) -> Any:
@@ -110,42 +115,29 @@ def warming_resistor() -> Shown:
     )
 
 
-def transistor_a(gate_v: Any, drain_v: Any) -> Any:
-    """C. C. Enz, F. Krummenacher and E. A. Vittoz, the EKV model: one equation for all regions."""
-    slope, thermal_v, threshold_v, per_v2 = 1.3, 0.025852, 0.7, 2e-3
-
-    def part(volts: Any) -> Any:
-        return np.log1p(np.exp(volts / (2 * thermal_v))) ** 2
-
-    pinch_v = (gate_v - threshold_v) / slope
-    return 2 * slope * per_v2 * thermal_v**2 * (part(pinch_v) - part(pinch_v - drain_v))
-
-
-def transistor(method: str) -> Shown:
-    if method == "transfer_curve":
-        gate, drain = np.tile(np.linspace(-0.5, 3, 71), 3), np.repeat([0.05, 0.5, 1.5], 71)
-    else:
-        gate, drain = np.repeat([1.0, 1.5, 2.0, 2.5, 3.0], 61), np.tile(np.linspace(0, 3, 61), 5)
-    amps = transistor_a(gate, drain) + 1e-12 * noise(len(gate))
-    return Shown(
-        method,
-        {
-            "gate_voltage_v": gate + 1e-5 * noise(len(gate), 2),
-            "drain_voltage_v": drain + 1e-5 * noise(len(gate), 3),
-            "drain_current_a": np.minimum(amps, 5e-3),
-            "in_compliance": amps > 5e-3,
-        },
-        {"compliance_a": 5e-3},
-    )
+def transistor(method: str, **parameters: Any) -> Shown:
+    """Two simulated 2400 of the virtual bench on one simulated transistor."""
+    limits = {"drain_compliance_a": 0.02, "gate_compliance_a": 1e-6}
+    with (
+        tempfile.TemporaryDirectory() as home,
+        VirtualBench(free_ports=True, time_scale=0) as bench,
+        Bay(home=home) as bay,
+        bay.pair(gate=bench.resource("gate"), drain=bench.resource("drain")) as pair,
+    ):
+        return shown(pair.measure(method, **limits, **parameters), "Two simulated Keithley", "2400")
 
 
 def varactor() -> Shown:
-    volts = there_and_back(-10, 0, 41)
-    farads = junction_capacitance_f(volts, zero_bias_f=120e-12, intercept_v=0.7)
-    farads *= 1 + 1e-3 * noise(len(volts))
-    return Shown(
-        "cv_measurement", {"voltage_v": volts, "capacitance_f": farads}, {"frequency_hz": 1e6}
-    )
+    """The simulated LCR meter of the virtual bench on a varactor; reverse is positive there."""
+    with (
+        tempfile.TemporaryDirectory() as home,
+        VirtualBench(free_ports=True, time_scale=0) as bench,
+        Bay(home=home) as bay,
+        bay.open(bench.resource("lcr")) as lcr,
+    ):
+        sweep = {"start_v": 0, "stop_v": 10, "points": 41, "up_and_down": True}
+        run = lcr.measure("cv_measurement", frequency_hz=1e6, **sweep)
+        return shown(run, "Simulated Keysight", "E4980A")
 
 
 def mos_capacitor() -> Shown:
@@ -209,8 +201,20 @@ def fitted_mos() -> Any:
 PICTURES: dict[str, Callable[[], Any]] = {
     "diode": lambda: plot_run(diode()),
     "hysteresis": lambda: plot_run(warming_resistor()),
-    "transfer-curve": lambda: plot_run(transistor("transfer_curve")),
-    "output-curve": lambda: plot_run(transistor("output_curve")),
+    "transfer-curve": lambda: plot_run(
+        transistor(
+            "transfer_curve", gate_start_v=0, gate_stop_v=3, points=61, drain_v=[0.05, 0.5, 1.5]
+        )
+    ),
+    "output-curve": lambda: plot_run(
+        transistor(
+            "output_curve",
+            drain_start_v=0,
+            drain_stop_v=3,
+            points=61,
+            gate_v=[1.5, 2, 2.5, 3, 3.5],
+        )
+    ),
     "varactor": lambda: plot_run(varactor()),
     "relaxation": lambda: plot_run(relaxation()),
     "monitor": lambda: plot_run(charging()),
