@@ -30,6 +30,6 @@ def qcodes(resource: str, points: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    address, count = sys.argv[1:3]
-    seconds, last_a = qcodes(address, int(count))
+    case, address, count = sys.argv[1:4]
+    seconds, last_a = globals()[case](address, int(count))
     print(json.dumps({"seconds": seconds, "last_a": last_a}))

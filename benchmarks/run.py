@@ -14,17 +14,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import b2900
 import backend
 import catalogue
 import engine
 import hosts
-import k2450
 import reloading
 import runs
 import sessions
+import smus
 import sweep
-import sweep_2600
 from rows import Row
 from timing import machine_loop_ns
 
@@ -73,9 +71,7 @@ BENCHMARKS = {
         *engine.ALL,
         *reloading.ALL,
         *sweep.ALL,
-        *sweep_2600.ALL,
-        *b2900.ALL,
-        *k2450.ALL,
+        *smus.ALL,
         *sessions.ALL,
         *hosts.ALL,
         *backend.ALL,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ PEERS = {"pymeasure": "PyMeasure", "qcodes": "QCoDeS"}
 
 @dataclass
 class Simulator:
-    """A simulated 2400 in another process."""
+    """A simulated instrument in another process."""
 
     resource: str
     port: int
@@ -37,8 +37,11 @@ class Simulator:
 
 @contextlib.contextmanager
 def simulator(work: Path, *options: str) -> Iterator[Simulator]:
+    """Start one by its name and options; without a name it is a 2400."""
+    if not options or options[0].startswith("-"):
+        options = ("keithley2400", *options)
     log = work / f"sim-{time.monotonic_ns()}.jsonl"
-    command = [sys.executable, "-m", "drivebay.sim", "keithley2400", "--log", str(log), *options]
+    command = [sys.executable, "-m", "drivebay.sim", *options, "--log", str(log)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin
     assert process.stdout
@@ -90,12 +93,12 @@ def _peer(case: str, resource: str, points: int) -> Callable[[], float]:
     return run
 
 
-def _round_trips(work: Path, points: int, params: dict[str, float]) -> float:
+def round_trips(work: Path, started_as: Sequence[str], params: Mapping[str, float]) -> float:
     """Answers a point of one sweep, counted by the instrument."""
     from drivebay import Bay
 
     with (
-        simulator(work, "--time-scale", "0", "--log-traffic") as sim,
+        simulator(work, *started_as, "--log-traffic") as sim,
         Bay(home=work / "bay") as bay,
         bay.open(sim.resource) as smu,
     ):
@@ -103,7 +106,7 @@ def _round_trips(work: Path, points: int, params: dict[str, float]) -> float:
         before = len([e for e in sim.events() if e["event"] == "answer"])
         smu.measure("iv_sweep", **params)
         answers = len([e for e in sim.events() if e["event"] == "answer"]) - before
-    return answers / points
+    return answers / params["points"]
 
 
 def fast_sweep(work: Path, quick: bool) -> list[Row]:
@@ -136,7 +139,7 @@ def fast_sweep(work: Path, quick: bool) -> list[Row]:
             if installed(case):
                 cases[case] = _peer(case, sim.resource, points)
         taken = compare(cases, 1 if quick else 9)
-    trips = _round_trips(work, points, params)
+    trips = round_trips(work, ("--time-scale", "0"), params)
     peers = [
         f"{name} {seconds(taken.median_s(case)) if case in cases else 'not installed'}"
         for case, name in PEERS.items()

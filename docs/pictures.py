@@ -1,9 +1,9 @@
 """Draws the pictures of the documentation: ``make docs-images``.
 
 Where a picture says "simulated" its points were measured through Drivebay on a simulated
-instrument, which knows its commands and a device; where it says "computed" they come from the equations written
-here, with noise from a seeded generator, because no simulated device does that. None is of a real
-device. Ids and dates are fixed, so that a picture changes only when plots do.
+instrument, which knows its commands and a device; where it says "computed" they come from the
+equations written here, with noise from a seeded generator, because no simulated device does that.
+None is of a real device. Ids and dates are fixed, so that a picture changes only when plots do.
 """
 
 from __future__ import annotations

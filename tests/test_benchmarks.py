@@ -27,6 +27,7 @@ NAMES = [
     "slow_sweep",
     "sweep_2600",
     "b2900_sweep",
+    "k2450_sweep",
     "query",
     "opening",
     "many",
@@ -47,7 +48,8 @@ PEERS = {
     "reloading": {"watchfiles": "watchfiles"},
     "host_calls": {"Pyro5": "Pyro5"},
     "durable_chunks": {"QCoDeS": "qcodes"},
-    "b2900_sweep": {"QCoDeS": "qcodes"},
+    "b2900_sweep": {"QCoDeS's B2962A": "qcodes"},
+    "k2450_sweep": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
     "fast_sweep": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
     "sweep_2600": {"PyMeasure": "pymeasure", "QCoDeS": "qcodes"},
 }
