@@ -220,6 +220,77 @@ def test_a_channel_without_limits_is_no_way_around_them():
     assert code_of(judge, "smua.source.levelv = 200") == ""
 
 
+# -- protections that the instrument did not take --------------------------------------------------
+
+NO_ERROR = 'print(string.format("%d,%s", errorqueue.next()))'
+LIMIT = ("smua.source.limiti", "1")
+
+
+def ready() -> Guard:
+    judge = guard(strict=True)
+    for program in ("*CLS", *PROTECTED):
+        assert code_of(judge, program) == ""
+    return judge
+
+
+def unproven(judge: Guard) -> set[tuple[str, str]]:
+    return set(judge.check(b"smua.source.output = 1").unproven)
+
+
+def test_limits_are_asked_back_before_an_output_goes_on():
+    judge = ready()
+
+    assert unproven(judge) == {LIMIT, ("smua.source.limitv", "1")}
+    assert judge.proofs.question(LIMIT) == "print(smua.source.limiti)"
+    judge.prove(LIMIT, "1.00000e-02")
+    assert unproven(judge) == {("smua.source.limitv", "1")}
+
+
+@pytest.mark.parametrize("answer", ["1.00000e+00", "nil", ""])
+def test_a_limit_that_was_not_taken_is_none(answer):
+    judge = ready()
+
+    with pytest.raises(LimitError, match="was not taken") as refused:
+        judge.prove(LIMIT, answer)
+
+    assert refused.value.code == "L008"
+    assert LIMIT in unproven(judge)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (NO_ERROR, "0,Queue Is Empty"),
+        ("print(errorqueue.next())", "0.00000e+00\tQueue Is Empty\t0.00000e+00\t1.00000e+00"),
+        ("print(errorqueue.count)", "0.00000e+00"),
+    ],
+)
+def test_an_empty_error_queue_says_that_they_were_taken(question, answer):
+    judge = ready()
+
+    judge.heard(question, answer, judge.proofs.pending)
+
+    assert unproven(judge) == set()
+
+
+def test_a_driver_that_reads_its_limit_back_has_proved_it():
+    judge = ready()
+
+    judge.heard("print(smua.source.limiti)", "1.00000e-02", judge.proofs.pending)
+
+    assert unproven(judge) == {("smua.source.limitv", "1")}
+
+
+@pytest.mark.parametrize("cleared", ["*CLS", "errorqueue.clear()"])
+def test_an_error_queue_that_was_emptied_says_nothing(cleared):
+    judge = ready()
+    assert code_of(judge, cleared) == ""
+
+    judge.heard(NO_ERROR, "0,Queue Is Empty", judge.proofs.pending)
+
+    assert LIMIT in unproven(judge)
+
+
 # -- where only ranges limit -----------------------------------------------------------------------
 
 

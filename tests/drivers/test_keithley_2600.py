@@ -8,12 +8,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import drivebay
-from drivebay import AbortedError, Bay, InstrumentError, LimitError, MethodError, PluginMetadata
+from drivebay import (
+    AbortedError,
+    Bay,
+    Instrument,
+    InstrumentError,
+    LimitError,
+    MethodError,
+    PluginMetadata,
+)
 from drivebay._core.limits import Guard
 from drivebay.sim import Resistor
 from drivebay.sim.circuitfile import read_circuit
@@ -371,6 +380,49 @@ def test_control_with_all_of_them_it_goes_on_and_a_reset_forgets_them():
     assert verdict(judge, "smua.reset()") == ""
     assert not judge.energised
     assert verdict(judge, "smua.source.output = 1") == "L004"
+
+
+def limited(bay_home: Path, resource: str) -> Bay:
+    path = bay_home / "bench.yaml"
+    path.write_text(
+        f"instruments:\n  smu:\n    resource: {resource}\n"
+        "    limits: {voltage_v: 10, current_a: 5}\n"
+    )
+    return Bay(home=bay_home, bench=path)
+
+
+def test_on_a_limited_bench_a_measurement_is_asked_nothing_more(
+    tmp_path, resource, bay, instrument
+):
+    def answers(smu: Instrument, method: str, params: dict[str, Any]) -> int:
+        before = len(instrument.log.named("answer"))
+        assert smu.measure(method, **params).state == "done"
+        return len(instrument.log.named("answer")) - before
+
+    cases = [("iv_sweep", SWEEP), ("transfer_curve", CURVES)]
+    with bay.open(resource, isolation="inline") as smu:
+        free = [answers(smu, *case) for case in cases]
+    with limited(tmp_path, resource) as bench, bench.open("smu", isolation="inline") as smu:
+        held = [answers(smu, *case) for case in cases]
+
+    assert held == free
+
+
+def test_an_output_stays_off_where_the_instrument_did_not_take_its_limit(
+    tmp_path, resource, instrument
+):
+    with limited(tmp_path, resource) as bench, bench.open("smu", isolation="inline") as smu:
+        smu.write("smua.source.limiti = 0.01", "smua.source.levelv = 0", "smua.source.leveli = 0")
+        # Too small for the instrument, which keeps its 40 V: more than the bench allows.
+        smu.write("smua.source.limitv = 0.001")
+        with pytest.raises(LimitError, match="was not taken"):
+            smu.write("smua.source.output = 1")
+
+        smu.write("smua.source.limitv = 5", "smua.source.output = 1")
+        assert smu.query("print(smua.source.output)") == "1.00000e+00"
+    assert [event["text"] for event in instrument.log.named("message")].count(
+        "smua.source.output = 1"
+    ) == 1
 
 
 # -- programs of others ----------------------------------------------------------------------------

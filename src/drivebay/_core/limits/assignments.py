@@ -36,6 +36,7 @@ _QUIET = re.compile(rf"({_NAME})=([^=({{\[\"']*)")
 _PRINT = re.compile(rf"print\((?:{_NAME}|{_NUMBER})?\)")
 # What IEEE 488.2 says of every instrument; `*RCL`, `*TRG` and `*DDT` are not among it.
 _COMMON = re.compile(r"\*(?:[A-Z]+\?|CLS|OPC|WAI|(?:ESE|SRE) ?[0-9]+)")
+_CLEARS = frozenset({"*CLS", "errorqueue.clear()"})
 _NONE: frozenset[str] = frozenset()
 _SPACE = re.compile(r"[ \t]+")
 _AROUND = re.compile(r" ?([=(),{}\[\]]) ?")
@@ -149,7 +150,7 @@ class Assignments:
             forgets = squeezed == "*RST" or squeezed.endswith("reset()")
             return Effect(_NONE, _off(squeezed), (), question, forgets=forgets)
         if squeezed in self._lists["harmless"] or not squeezed:
-            return Effect(_NONE, _NONE, (), question)
+            return Effect(_NONE, _NONE, (), question, clears=squeezed in _CLEARS)
         if squeezed in self._lists["energise"]:
             return Effect(frozenset({_channel(squeezed)}), _NONE, (), question)
         match = _ASSIGNMENT.fullmatch(squeezed) or _LISTED.fullmatch(squeezed)
@@ -157,7 +158,9 @@ class Assignments:
         levels = self._levels(setting, match[2]) if match and setting else None
         if setting is None or levels is None:
             return None
-        return Effect(_NONE, _NONE, levels, False, ((setting.name, setting.channel),))
+        mark = (setting.name, setting.channel)
+        asks = ((mark, f"print({setting.name})"),) if setting.is_clamp else ()
+        return Effect(_NONE, _NONE, levels, False, (mark,), asks=asks)
 
     def _followed(
         self, squeezed: str, question: bool, is_limited: Callable[[Setting], bool]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -110,6 +111,17 @@ class Guard:
         self._selects = any(rule.kind == "select" for rule in self._rules)
         self._selected = ""
         self._firsts = [r for r in self._rules if r.setting is not None and r.setting.first]
+        # By the first part of a mark: name, quantity and unit of what counts only when confirmed.
+        self._protections = {
+            _key(r): (r.header.plain, r.setting.quantity, r.setting.unit)
+            for r in self._firsts
+            if r.setting is not None
+        }
+        if self._assignments is not None:
+            firsts = self._assignments.firsts
+            self._protections = {
+                each.name: (each.name, each.quantity, each.unit) for each in firsts
+            }
         self._modes = {r.text: r for r in self._rules if r.kind == "mode"}
         self._energised: set[str] = set()
         self._known: set[Mark] = set()
@@ -280,20 +292,26 @@ class Guard:
             if limit is not None and not low <= held <= high:
                 raise self._beyond(_shown(message), level.quantity, level.value, limit)
         if self._strict and found.energises:
-            self._require_set(language, message, found)
+            return replace(found, unproven=self._relied_on(language, message, found))
         return found
 
-    def _require_set(self, language: Assignments, message: bytes, found: Effect) -> None:
-        """Refuse to energise before what protects was set, since connecting or a reset."""
+    def _relied_on(self, language: Assignments, message: bytes, found: Effect) -> tuple[Mark, ...]:
+        """Refuse to energise before what protects was set; gives what was not confirmed of it."""
+        unproven: list[Mark] = []
         for setting in language.firsts:
             limit = self._limit(setting.quantity, setting.channel)
-            missing = (setting.name, setting.channel) not in self._known
-            if limit is not None and missing and setting.channel in found.energises:
+            if limit is None or setting.channel not in found.energises:
+                continue
+            mark = (setting.name, setting.channel)
+            if mark not in self._known:
                 text = f"would energise before {setting.name!r} was set (limited is "
                 raise self._refused(
                     "L004", _shown(message), text + _span(setting.quantity, limit) + ")",
                     quantity=setting.quantity, limit=limit,
                 )  # fmt: skip
+            if mark in self.proofs:
+                unproven.append(mark)
+        return tuple(unproven)
 
     def _remember(self, message: bytes, units: list[Unit], effect: Effect) -> None:
         """Keep what depends on nothing but the message, for the next time it comes."""
@@ -523,17 +541,16 @@ class Guard:
         Raises:
             LimitError: it does not say that the protection is within its limit.
         """
-        rule = next(rule for rule in self._firsts if _key(rule) == mark[0])
-        if rule.setting is None or self._holds(rule, mark[1], answer):
+        if self._holds(mark, answer):
             self.proofs.proved(mark)
             self._seen_now.clear()
             return
-        question, quantity = self.proofs.question(mark), rule.setting.quantity
-        limit = self._limit(quantity, mark[1])
+        name, quantity, _ = self._protections[mark[0]]
+        question = self.proofs.question(mark)
         said = f"says {answer[:20]!r}" if answer else "does not say what became of it"
         raise self._refused(
-            "L008", rule.header.plain, f"was not taken: the instrument, asked {question!r}, {said}",
-            quantity=quantity, limit=limit,
+            "L008", name, f"was not taken: the instrument, asked {question!r}, {said}",
+            quantity=quantity, limit=self._limit(quantity, mark[1]),
         )  # fmt: skip
 
     def heard(self, question: str, answer: str, asked: Asked) -> None:
@@ -545,16 +562,17 @@ class Guard:
             asked: of ``proofs.pending`` when the question was sent.
         """
         for mark in self.proofs.told(question, answer, asked):
-            rule = next((each for each in self._firsts if _key(each) == mark[0]), None)
-            if rule is not None and self._holds(rule, mark[1], answer):
+            if mark[0] in self._protections and self._holds(mark, answer):
                 self.proofs.proved(mark)
         self._seen_now.clear()
 
-    def _holds(self, rule: Rule, channel: str, answer: str) -> bool:
-        value = None if rule.setting is None else read_number(answer.strip(), rule.setting.unit)
+    def _holds(self, mark: Mark, answer: str) -> bool:
+        _, quantity, unit = self._protections[mark[0]]
+        value = read_number(answer.strip(), unit)
         if value is None:
             return False
-        low, high = self._bounds(rule, channel)
+        limit = self._limit(quantity, mark[1])
+        low, high = _ANY if limit is None else _magnitudes(limit)
         # Instruments round to their own resolution.
         return low * (1 - _ROUNDED) <= abs(value) <= high * (1 + _ROUNDED)
 

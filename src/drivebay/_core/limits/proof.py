@@ -13,9 +13,13 @@ from dataclasses import dataclass
 
 from drivebay._core.limits.effect import Mark
 
-# SCPI-99 volume 2, 21.8, and the queue of Keithley's instruments. A count of them says so too.
-_ERRORS = re.compile(r":?SYST(?:EM)?:ERR(?:OR)?(?::[A-Z]+)?\?|:?STAT(?:US)?:QUE(?:UE)?(?::NEXT)?\?")
-_NONE_LEFT = re.compile(r"[+-]?0+(?:,.*)?", re.DOTALL)
+# SCPI-99 volume 2, 21.8, and the queue of Keithley's instruments, in TSP too. A count of them says
+# so as well.
+_ERRORS = re.compile(
+    r":?SYST(?:EM)?:ERR(?:OR)?(?::[A-Z]+)?\?|:?STAT(?:US)?:QUE(?:UE)?(?::NEXT)?\?"
+    r"|PRINT\((?:STRING\.FORMAT\(\"[^\"]*\", ?)?ERRORQUEUE\.(?:COUNT|NEXT\(\))\)?\)"
+)
+_NONE_LEFT = re.compile(r"[+-]?0+(?:\.0*)?(?:[eE][+-]?0+)?(?:[,\t].*)?", re.DOTALL)
 _CLEARS = re.compile(r"\*CLS|:SYST(?:EM)?:CLE(?:AR)?|:STAT(?:US)?:QUE(?:UE)?:CLE(?:AR)?")
 
 
@@ -83,7 +87,7 @@ class Proofs:
         if ";" in text:
             self.error_list_is_lost()  # one may be among the answers
         for mark in waiting:
-            if self._doubts[mark].question.removeprefix(":") == text.removeprefix(":"):
+            if self._doubts[mark].question.upper().removeprefix(":") == text.removeprefix(":"):
                 yield mark
 
     def error_list_is_lost(self) -> None:
