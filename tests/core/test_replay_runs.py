@@ -251,6 +251,35 @@ def test_the_refusal_that_ended_a_run_is_known_though_its_event_came_too_late(ho
     assert recording_of(writer.run).refused == ["r: 5 V is beyond -0.6 to 0.6 V"]
 
 
+PROTECTED = """\
+dialect:
+  energise: [":OUTPut[:STATe] ON"]
+  "off": [":OUTPut[:STATe] OFF"]
+  levels: {":SOURce:VOLTage[:LEVel]": {quantity: voltage_v}}
+  clamps: {":SENSe:CURRent:PROTection[:LEVel]": {quantity: current_a, first: true}}
+  harmless: ["*IDN"]
+"""
+SWITCHES_ON = """\
+        self.write(":SENS:CURR:PROT 0.01", ":SOUR:VOLT 0.5", ":OUTP ON", ":OUTP OFF")
+"""
+
+
+def test_what_the_keeper_asked_by_itself_is_no_difference(limited: Path, home: Path) -> None:
+    (limited.parent / "plugin.yaml").write_text(MANIFEST + PROTECTED)
+    bench = (home / "bench.yaml").read_text()
+    (home / "bench.yaml").write_text(bench.replace("limits: {", "limits: {current_a: 0.02, "))
+    limited.write_text(DRIVER.replace('        self.write(":SOUR:VOLT 0.5")\n', SWITCHES_ON))
+    with Bay() as bay, bay.open("smu1") as smu:
+        run = smu.measure("volts")
+
+    found = run.replay()
+
+    asked = [each.data for each in run.transcript if each.data.startswith(b":SENS:CURR:PROT")]
+    assert b":SENS:CURR:PROT?\n" in asked  # which the driver did not ask
+    assert found.identical, (found.traffic, found.error, found.refusals)
+    assert b":SENS:CURR:PROT?\n" in [each.data for each in found.replayed]
+
+
 def test_code_that_refuses_itself_what_the_limits_refused_differs(limited: Path) -> None:
     limited.write_text(DRIVER.replace('        self.write(":SOUR:VOLT 0.5")\n', CAREFUL))
     with Bay() as bay, bay.open("smu1") as smu:

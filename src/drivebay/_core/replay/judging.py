@@ -9,7 +9,8 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from drivebay._core.errors import LimitError
 from drivebay._core.limits import Guard
 
 if TYPE_CHECKING:
+    from drivebay._core.limits.effect import Mark
     from drivebay._core.manifest import PluginMetadata
     from drivebay._core.replay.recording import Recording
 
@@ -71,6 +73,38 @@ class Judge:
             # It passed then, by what was known from before the run.
             return
 
+    def asked_before(self, message: bytes, recorded: bytes) -> Mark | None:
+        """The protection that the keeper itself asked for before it let a message pass.
+
+        Args:
+            message: what the driver says.
+            recorded: what stands there in the recording.
+        """
+        if self._guard is None:
+            return None
+        try:
+            effect = self._guard.check(message)
+        except LimitError:
+            return None
+        text = recorded.strip().decode("ascii", "replace")
+        questions = {mark: self._guard.proofs.question(mark) for mark in effect.unproven}
+        return next((mark for mark, question in questions.items() if question == text), None)
+
+    def prove(self, mark: Mark, answer: bytes, where: Callable[[], tuple[str, ...]]) -> None:
+        """Take the recorded answer to a question of the keeper's.
+
+        Args:
+            mark: the protection that was asked for.
+            answer: what the instrument said.
+            where: gives the driver's lines that run now.
+
+        Raises:
+            LimitError: it did not confirm the protection.
+        """
+        if self._guard is not None:
+            with self._refusing(where):
+                self._guard.prove(mark, answer.decode("ascii", "replace").strip())
+
     def admit(self, message: bytes, where: Callable[[], tuple[str, ...]]) -> None:
         """Take note of a message that was not in the run, if it may be sent.
 
@@ -83,16 +117,19 @@ class Judge:
         """
         if self._guard is None:
             return
-        try:
+        with self._refusing(where):
             effect = self._guard.check(message)
-        except LimitError as exc:
-            self.refusals.append(
-                Refusal(
-                    str(exc), exc.code, exc.command, exc.quantity, exc.value, exc.limit, where()
-                )
-            )
-            raise
         self._guard.committed(effect)
+
+    @contextmanager
+    def _refusing(self, where: Callable[[], tuple[str, ...]]) -> Iterator[None]:
+        """Keep what is refused, with the lines."""
+        try:
+            yield
+        except LimitError as exc:
+            told = (str(exc), exc.code, exc.command, exc.quantity, exc.value, exc.limit)
+            self.refusals.append(Refusal(*told, where()))
+            raise
 
 
 def judge_of(recording: Recording, metadata: PluginMetadata) -> Judge:
