@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from drivebay import Bay
 from drivebay._core.errors import AbortedError, LeaseError
 from drivebay._core.keeper import open_link, open_session, records
 from drivebay._core.keeper.neighbours import call_public
 from drivebay._core.machine import instrument_records
 
+SHORT = {"start_v": 0, "stop_v": 0.5, "points": 5, "compliance_a": 0.01}
 ON = "link.write(':OUTP ON'); link.query(':OUTP?')"
 
 
@@ -135,6 +137,21 @@ def test_a_take_over_switches_off_first_is_written_down_and_the_old_owner_is_tol
     assert (line["resource"], line["from"]["pid"]) == (server.resource, one.pid)
     assert line["by"]["pid"] == os.getpid()
     assert one.do("wait_event('taken_over'); session.lost").startswith("was taken over by")
+
+
+@pytest.mark.parametrize("what", ["query", "write", "measure"])
+def test_an_opened_instrument_that_was_taken_over_says_by_whom_whatever_is_asked_of_it(
+    owner, smu, leases, what
+):
+    server, other = smu(), owner()
+    arguments = {"query": ["*IDN?"], "write": [":OUTP ON"], "measure": ["iv_sweep"]}[what]
+    more = SHORT if what == "measure" else {}
+    with Bay() as bay:
+        opened = bay.open(server.resource)
+        other.open(server.resource, force=True)
+
+        with pytest.raises(LeaseError, match=rf"was taken over by .*process {other.pid}\)"):
+            getattr(opened, what)(*arguments, **more)
 
 
 def test_an_owner_that_was_stopped_when_it_lost_its_lease_is_refused_when_it_goes_on(owner, smu):

@@ -330,12 +330,10 @@ class Session:
 
         Raises:
             UnsafeError: it could not be made safe, and nobody has acknowledged that.
-            LinkLostError: it is not ours any more.
+            LeaseError: it was taken over, or the lease ran out.
+            LinkLostError: its keeper died.
         """
-        if self.kept.lost:
-            raise LinkLostError(
-                f"{self.resource} {self.kept.lost}; open it again", resource=self.resource
-            )
+        self.kept.require()
         self.kept.go()
         self.suspect = True
 

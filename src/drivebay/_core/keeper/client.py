@@ -35,6 +35,8 @@ _PACKAGES: Final = str(Path(__file__).parents[3])
 _SAFE_S: Final = 30.0
 """Longest time for making everything safe; each instrument has its own, shorter deadlines."""
 
+_KEEPER_DIED: Final = "its keeper died; what was on was switched off"
+
 _LINGER_S: Final = 1.0
 """How long a keeper with nothing open is kept, for the next one to be opened."""
 
@@ -287,7 +289,7 @@ class KeptSession:
 
     def grant(self) -> str:
         """A token for a driver's process."""
-        return str(self.keeper.call("grant", self.resource))
+        return str(self._call("grant", self.resource))
 
     def revoke(self, token: str, reason: str) -> None:
         """Refuse a token from now on."""
@@ -295,24 +297,36 @@ class KeptSession:
 
     def configure(self, **setup: Any) -> None:
         """Say what serves the instrument; see ``Keeper.configure``."""
-        self.keeper.call("configure", self.resource, setup)
+        self._call("configure", self.resource, setup)
 
     def make_safe(self, *, planned: bool = False, forced: bool = False) -> SafeStateReport:
         """Send and verify the safe state; see ``Held.make_safe``."""
         found = self.keeper.make_safe([self.resource], planned=planned, forced=forced)
-        return found.get(self.resource, SafeStateReport(problems=("it is not open any more",)))
+        return found.get(
+            self.resource, SafeStateReport(problems=(self.lost or "it is not open any more",))
+        )
+
+    def _call(self, operation: str, *arguments: Any) -> Any:
+        """Ask the keeper. Raises: LeaseError, which says who has it if somebody took it over."""
+        try:
+            return self.keeper.call(operation, *arguments)
+        except (LeaseError, LinkLostError) as exc:
+            why = self.taken() or (self.lost if isinstance(exc, LeaseError) else "")
+            if why:
+                raise LeaseError(f"{self.resource} {why}", resource=self.resource) from exc
+            raise
 
     def halt(self, by: str) -> list[str]:
         """Stop and switch off now, and refuse to energise until :meth:`go`; what failed."""
-        return [str(problem) for problem in self.keeper.call("halt", self.resource, by)]
+        return [str(problem) for problem in self._call("halt", self.resource, by)]
 
     def go(self) -> None:
         """A new measurement begins. Raises: UnsafeError while the latch is set."""
-        self.keeper.call("go", self.resource)
+        self._call("go", self.resource)
 
     def park(self) -> None:
         """Close the channel and keep the lease."""
-        self.keeper.call("park", self.resource)
+        self._call("park", self.resource)
 
     def status(self) -> dict[str, Any]:
         """What the keeper knows of it."""
@@ -327,8 +341,19 @@ class KeptSession:
         elif kind == "expired":
             self.lost = "the lease ran out, because nobody renewed it"
         elif kind == "keeper_died":
-            self.lost = self.taken() or "its keeper died; what was on was switched off"
+            self.lost = self.taken() or _KEEPER_DIED
         self.listener(event)
+
+    def require(self) -> None:
+        """Check that it is still ours.
+
+        Raises:
+            LeaseError: it was taken over, or the lease ran out.
+            LinkLostError: its keeper died.
+        """
+        if self.lost:
+            error = LinkLostError if self.lost == _KEEPER_DIED else LeaseError
+            raise error(f"{self.resource} {self.lost}; open it again", resource=self.resource)
 
     def taken(self) -> str:
         """Who took the instrument over from this keeper, empty when nobody did."""
