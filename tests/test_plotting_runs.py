@@ -137,6 +137,20 @@ def test_a_run_whose_level_stands_still_is_drawn_against_time():
     assert plot_run(run).axes[-1].get_xlabel() == "Time (s)"
 
 
+@pytest.mark.parametrize("levels", [3, 5, 11])
+def test_a_large_legend_lies_below_the_curves_and_within_the_picture(levels):
+    figure = plot_run(output_curves(tuple(np.linspace(1, 3, levels))))
+    figure.canvas.draw()
+
+    among = figure.axes[0].get_legend()
+    assert (among is not None) == (levels == 3)
+    for legend in figure.legends:
+        box = legend.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.axes[0].get_window_extent().y0
+
+
 def test_a_value_that_hardly_changes_is_shown_by_how_far_it_is_from_its_median():
     run = sweep(method="iv_monitor")
     run.columns["voltage_v"] = 5 + 1e-6 * np.sin(run.columns["time_s"] * 20)

@@ -55,7 +55,9 @@ _MARKED_POINTS = 120  # with more points than this the line alone is clearer
 _MARKS_A_CURVE = 10
 _MOST_PIECES = 12  # ways of a sweep that are drawn as one line each
 _ARROW = 0.05  # of the width of the panel
-_MOST_NAMED = 12  # entries of a legend beside the curves
+_MOST_NAMED = 4  # entries of a legend among the curves; a larger one lies on them
+_LONG_NAME = 30
+_ENTRY_INCHES, _LETTER_INCHES = 0.6, 0.072  # an entry's line and gaps, and a letter of its words
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
@@ -498,10 +500,12 @@ def _legend(panel: Axes, series: Sequence[_Series]) -> None:
     # Compliance is said last: it is no curve.
     order = sorted(range(len(labels)), key=lambda at: labels[at] == "in compliance")
     handles, labels = [handles[at] for at in order], [labels[at] for at in order]
-    long = max(map(len, labels)) > 30
-    if len(handles) > _MOST_NAMED or long:
-        # Beside or below the curves: a legend of that size covers them wherever it lies.
-        panel.figure.legend(handles, labels, loc="outside lower center", ncols=1 if long else 4)
+    longest = max(map(len, labels))
+    if len(handles) > _MOST_NAMED or longest > _LONG_NAME:
+        # Below the curves: a legend of that size covers them wherever it lies.
+        width = panel.figure.bbox.width / panel.figure.dpi  # inches
+        columns = int(min(4, max(1, width // (_ENTRY_INCHES + _LETTER_INCHES * longest))))
+        panel.figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     else:
         panel.legend(handles, labels, loc="best")
 
