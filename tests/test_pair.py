@@ -171,6 +171,22 @@ def test_the_traffic_of_two_is_shown_and_exported_with_whose_it_is(
         assert list(file["transcript/instrument"].asstr()[:]) == whose
 
 
+def test_runs_of_two_are_found_and_compared_by_either_instrument(bay, gate, drain):
+    with source(31, 1e6) as other:
+        first = bay.transfer_curve(gate=gate.resource, drain=drain.resource, **CURVE)
+        second = bay.transfer_curve(gate=other.resource, drain=drain.resource, **CURVE)
+    words = ["runs", "compare", str(first.path), str(second.path)]
+
+    said = CliRunner().invoke(command_tree(), words).output
+    found = json.loads(CliRunner().invoke(command_tree(), [*words, "--json"]).output)
+
+    assert set(found["differences"]) == {"gate.instrument.serial", "gate.resource"}
+    assert found["differences"]["gate.instrument.serial"] == ["1", "31"]
+    assert "gate.instrument.serial" in said
+    assert [run.id for run in bay.runs.search(text="serial=31")] == [second.id]
+    assert len(bay.runs.search(text="serial=2")) == 2
+
+
 @pytest.mark.parametrize("method", ["transfer_curve", "output_curve"])
 def test_a_run_of_two_instruments_is_replayed_byte_for_byte(bay, gate, drain, method: str):
     curve = CURVE if method == "transfer_curve" else OUTPUT

@@ -323,6 +323,16 @@ def test_what_a_hostile_run_says_cannot_move_the_cursor(drivebay, home):
         assert "\x1b" not in drivebay("runs", *words).out
 
 
+@pytest.mark.parametrize(
+    "told", [["x"], {"gate": "x"}, "x", {"gate": {"identity": 5, "bench": {}}}]
+)
+def test_what_a_strange_run_says_of_its_instruments_fails_nothing(drivebay, home, told):
+    run = stored(home, provenance={"instruments": told}).finish("done")
+
+    for words in (("show", run.id), ("list",), ("compare", run.id, run.id)):
+        assert drivebay("runs", *words).code == failures.OK
+
+
 # -- comparing -----------------------------------------------------------------------------------
 
 

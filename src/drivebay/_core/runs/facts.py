@@ -223,6 +223,9 @@ def _pieces(run: Run, said: Sequence[marks.Mark]) -> Iterator[str]:
     yield str(run.provenance.get("user") or "")
     yield " ".join(marks.tags_of(said))
     yield _plain(run.identity)
+    for each in run.instruments.values():
+        yield f"{each.get('alias') or ''} {each.get('resource') or ''}"
+        yield _plain(each.get("identity"))
     yield _plain(run.parameters)
     yield (run.reason or "")[:_MOST_NOTE]
     for note in marks.notes_of(said):

@@ -208,7 +208,10 @@ class Run:
 
         Empty for a run with one, of which all that is in the run itself.
         """
-        return dict(self.provenance.get("instruments") or {})
+        told = self.provenance.get("instruments")
+        if not isinstance(told, Mapping):  # or somebody else wrote the file
+            return {}
+        return {name: dict(each) for name, each in told.items() if isinstance(each, Mapping)}
 
     def _messages(self) -> Iterator[Message]:
         self._learn_counts()

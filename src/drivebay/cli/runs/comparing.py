@@ -59,14 +59,28 @@ def _facts(run: Run) -> dict[str, Any]:
     """What may differ, flat, in the order in which a person asks."""
     found: dict[str, Any] = {"method": run.method, "state": run.state, "rows": len(run)}
     found |= _flat("parameters", run.parameters)
-    found |= _flat("instrument", run.identity if isinstance(run.identity, Mapping) else {})
-    found |= {"resource": run.resource or None, "alias": run.bench.get("alias") or None}
-    found |= _flat("plugin", run.plugin)
-    found |= _flat("options", run.provenance.get("config") or {})
-    found |= _flat("limits", run.limits or {})
+    if run.instruments:
+        for name, each in run.instruments.items():
+            found |= {f"{name}.{key}": value for key, value in _of_instrument(each).items()}
+    else:
+        bench = {**run.bench, "limits": run.limits}
+        about = {"identity": run.identity, "resource": run.resource, "plugin": run.plugin}
+        alone = {**about, "config": run.provenance.get("config"), "bench": bench}
+        found |= _of_instrument(alone)
     found |= _flat("values", run.values)
     found["user"] = run.provenance.get("user")
     return found
+
+
+def _of_instrument(each: Mapping[str, Any]) -> dict[str, Any]:
+    """What may differ of an instrument and of its driver."""
+    bench = each.get("bench") or {}
+    identity = each.get("identity")
+    found = _flat("instrument", identity if isinstance(identity, Mapping) else {})
+    found |= {"resource": each.get("resource") or None, "alias": bench.get("alias") or None}
+    found |= _flat("plugin", each.get("plugin") or {})
+    found |= _flat("options", each.get("config") or {})
+    return found | _flat("limits", bench.get("limits") or {})
 
 
 def _flat(prefix: str, value: Any) -> dict[str, Any]:
@@ -172,6 +186,8 @@ def _cell(name: str, value: Any, method: str) -> str:
     if value is None or value == "":
         return _ABSENT
     section, _, key = name.partition(".")
+    if key.partition(".")[0] in {"limits", "options"}:  # of one instrument among several
+        section, _, key = key.partition(".")
     if section == "limits":
         text = span(key, value)
     elif section in {"parameters", "values"}:
