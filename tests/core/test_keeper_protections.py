@@ -140,6 +140,36 @@ def test_a_list_of_errors_that_somebody_emptied_confirms_nothing(stubborn, holdi
     assert asked(instrument) == 1
 
 
+ALL_IN_ONE = ":SENS:CURR:PROT 0.005;:OUTP ON"
+
+
+def test_a_protection_in_one_message_with_what_switches_on_is_asked_for_after_it(stubborn, holding):
+    instrument, _ = stubborn
+    held = holding(instrument.resource)
+    held.write_each(READY[:2])
+    held.write(":SOUR:VOLT 1")
+
+    with pytest.raises(LimitError, match=r"says '0.1'"):
+        held.write(ALL_IN_ONE)
+
+    after = instrument.lines[instrument.lines.index(ALL_IN_ONE) + 1 :]
+    assert after[:3] == [":SENS:CURR:PROT?", ":ABOR", ":OUTP OFF"]
+    assert held.state == "safe"
+
+
+def test_control_one_that_was_taken_in_such_a_message_leaves_it_on(stubborn, holding):
+    instrument, behaviour = stubborn
+    behaviour.protection = "0.005"
+    held = holding(instrument.resource)
+    held.write_each(READY[:2])
+    held.write(":SOUR:VOLT 1")
+
+    held.write(ALL_IN_ONE)
+
+    assert asked(instrument) == 1
+    assert held.state == "energised"
+
+
 def test_a_driver_that_reads_its_protection_back_has_confirmed_it(stubborn, holding):
     instrument, behaviour = stubborn
     behaviour.protection = "0.005"

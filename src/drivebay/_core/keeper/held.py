@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
 import time
 from collections import deque
@@ -50,7 +49,7 @@ from drivebay._core.links import DirectLink, open_direct
 
 if TYPE_CHECKING:
     from drivebay._core.keeper.setup import Grant
-    from drivebay._core.limits import Asked, Effect, Guard
+    from drivebay._core.limits import Asked, Effect, Guard, Mark
 
 State = Literal["unknown", "armed", "energised", "safing", "safe", "unsafe"]
 
@@ -66,7 +65,6 @@ _SHOWN_BYTES: Final = 4096  # of one message, to those who only look
 _MOST_AT_ONCE: Final = (
     8 << 20
 )  # bytes of a transcript in one answer, if it is more than one message
-_PARTS: Final = re.compile(r"[;\r\n]")
 
 _log = logging.getLogger("drivebay.keeper")
 
@@ -243,6 +241,7 @@ class Held:
                 self._note(effect, whole=False)
                 raise
             self._note(effect)
+        self._prove_after(effect, link)
 
     def write_each(self, commands: Sequence[str], timeout_s: float | None = None) -> None:
         """Check and send commands one after the other. Raises: as :meth:`write`."""
@@ -296,11 +295,12 @@ class Held:
         try:
             answer = action(command, timeout_s=timeout_s)
             whole = True
-            return answer
         finally:
             with self._gate:
                 self._under_way -= energises
                 self._note(effect, whole=whole)
+        self._prove_after(effect, link)
+        return answer
 
     def read(self, timeout_s: float | None = None) -> str:
         """Read an answer that is owed. Raises: as ``Link.read``."""
@@ -346,10 +346,10 @@ class Held:
             except LimitError as exc:  # its driver may say nothing of it
                 self._tell({"event": "refused", "resource": self.resource, "text": str(exc)})
                 raise
-        energises = self._may_energise(command, effect)
+        energises = setup.may_energise(command, effect)
         if guard is not None and effect is not None and effect.unproven:
             self._check_halt()
-            self._prove(guard, effect, link)
+            self._prove(guard, effect.unproven, link)
         # Raised before the stop is looked at: who stops it looks at this afterwards, so one of the
         # two sees the other, also while the record is being written.
         self._about_to_arm = bool(energises)
@@ -362,18 +362,35 @@ class Held:
             self._about_to_arm = False
         return effect, energises
 
-    def _may_energise(self, command: str | bytes, effect: Effect | None) -> bool:
-        if effect is not None and self.setup.knows_energising:
-            return bool(effect.energises)
-        return not _only_asks(command) and not self.setup.says_stop(command)
+    def _prove_after(self, effect: Effect | None, link: DirectLink) -> None:
+        """Ask for a protection that came in one message with what switches on.
 
-    def _prove(self, guard: Guard, effect: Effect, link: DirectLink) -> None:
-        """Ask whether the instrument has the protections that it will be switched on with.
+        Raises:
+            LimitError: the instrument has not taken it; it was made safe.
+        """
+        guard = self.setup.guard
+        if guard is None or effect is None or not (effect.asks and effect.energises):
+            return
+        with self._gate:
+            marks = [mark for mark, _ in effect.asks if mark in guard.proofs]
+            if not marks or link.is_owing:  # an answer to it is on its way: asked the next time
+                return
+            refused = None
+            try:
+                self._prove(guard, marks, link)
+            except LimitError as exc:
+                refused = exc
+        if refused is not None:
+            self.make_safe(forced=True)
+            raise refused
+
+    def _prove(self, guard: Guard, marks: Sequence[Mark], link: DirectLink) -> None:
+        """Ask whether the instrument has the protections that it is switched on with.
 
         Raises:
             LimitError: it has not, or cannot be asked.
         """
-        for mark in effect.unproven:
+        for mark in marks:
             answer = ""
             if not link.is_owing:  # an answer that is waited for must not be thrown away for ours
                 with contextlib.suppress(LinkTimeoutError, AnswerError):
@@ -769,13 +786,3 @@ def _is_an_end(end: bytes, link: DirectLink) -> bool:
     if not end:
         return link.has_end
     return end == b"\r\n" or (len(end) == 1 and end < b" ")
-
-
-def _only_asks(command: str | bytes) -> bool:
-    """Whether every part of a message is a question: ``:OUTP ON;*OPC?`` is not one only.
-
-    A part is cut off where a quoted text has a ``;``: then one too many counts as a command.
-    """
-    text = command.decode("latin-1") if isinstance(command, bytes) else command
-    parts = [part.split(maxsplit=1) for part in _PARTS.split(text)]
-    return all(words[0].endswith("?") for words in parts if words)

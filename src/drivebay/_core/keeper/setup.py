@@ -6,16 +6,19 @@ instrument safe, what may be sent, and who may send. Sends nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from drivebay._core.errors import LeaseError
 from drivebay._core.keeper.safing import DEFAULT_DEADLINE_S
 
 if TYPE_CHECKING:
     from drivebay._core.keeper.held import Held
-    from drivebay._core.limits import Guard
+    from drivebay._core.limits import Effect, Guard
+
+_PARTS: Final = re.compile(r"[;\r\n]")
 
 
 @dataclass
@@ -52,6 +55,12 @@ class Setup:
         text = command.decode(errors="replace") if isinstance(command, bytes) else command
         return text.strip().upper() in self._stops
 
+    def may_energise(self, command: str | bytes, effect: Effect | None) -> bool:
+        """Whether a message may switch something on: all may that no dialect says it of."""
+        if effect is not None and self.knows_energising:
+            return bool(effect.energises)
+        return not _only_asks(command) and not self.says_stop(command)
+
 
 class Grant:
     """The right of one client to use a held instrument until it is revoked."""
@@ -68,3 +77,13 @@ class Grant:
         """Raise LeaseError if it was revoked."""
         if self.reason:
             raise LeaseError(f"{self.held.resource}: {self.reason}", resource=self.held.resource)
+
+
+def _only_asks(command: str | bytes) -> bool:
+    """Whether every part of a message is a question: ``:OUTP ON;*OPC?`` is not one only.
+
+    A part is cut off where a quoted text has a ``;``: then one too many counts as a command.
+    """
+    text = command.decode("latin-1") if isinstance(command, bytes) else command
+    parts = [part.split(maxsplit=1) for part in _PARTS.split(text)]
+    return all(words[0].endswith("?") for words in parts if words)

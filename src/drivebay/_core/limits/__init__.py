@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drivebay._core.limits.dialect import faults_of
-    from drivebay._core.limits.effect import ALL_CHANNELS, Effect, Level
+    from drivebay._core.limits.effect import ALL_CHANNELS, Effect, Level, Mark
     from drivebay._core.limits.guard import Guard
     from drivebay._core.limits.proof import Asked
 
@@ -72,6 +72,7 @@ __all__ = [
     "Effect",
     "Guard",
     "Level",
+    "Mark",
     "faults_of",
 ]
 
@@ -81,6 +82,7 @@ _HOMES = {
     "Effect": "effect",
     "Guard": "guard",
     "Level": "effect",
+    "Mark": "effect",
     "faults_of": "dialect",
 }
 
