@@ -66,7 +66,7 @@ def _state(report: SafeStateReport) -> str:
 
 
 @click.command()
-@click.argument("instrument", metavar="RESOURCE|ALIAS")
+@click.argument("instrument", metavar="INSTRUMENT")
 @json_option
 def acknowledge(instrument: str, as_json: bool) -> int:
     """Say that you have looked at an instrument that could not be made safe.

@@ -30,7 +30,9 @@ _PLAIN: Final = re.compile(r"[\w .,*&()/+-]{1,64}")
     help="Where to put the folder; by default `plugins` in the home folder, where it is found.",
 )
 @click.option("--model", default="2400", show_default=True, help="Model it serves, as in *IDN?.")
-@click.option("--manufacturer", help="Maker, as in *IDN?.  [default for 2400: KEITHLEY]")
+@click.option(
+    "--manufacturer", help="Maker, as in *IDN?.  [default for 2400: KEITHLEY INSTRUMENTS]"
+)
 @click.option("--author", help="Who to ask; by default your user name.")
 @json_option
 def new(

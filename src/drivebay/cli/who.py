@@ -25,6 +25,7 @@ _ASKED: Final = {
 }
 """Quantities that are asked for by an option: the suffix of the parameter, and an example."""
 
+_WORDS: Final = {"ac-level": "AC level"}
 _RESOLVED: Final = ("voltage", "current", "resistance")
 
 
@@ -35,7 +36,7 @@ def _options(command: Any) -> Any:
         declared = (f"--{name}-resolution", f"{name}_resolution_{suffix}")
         command = click.option(*declared, metavar="STEP", help=text)(command)
     for name, (suffix, example) in reversed(_ASKED.items()):
-        text = f"The {name.replace('-', ' ')} it must reach, or from where to where: {example}."
+        text = f"The {_WORDS.get(name, name)} it must reach, or from where to where: {example}."
         declared = (f"--{name}", f"{name.replace('-', '_')}_{suffix}")
         command = click.option(*declared, metavar="VALUE", help=text)(command)
     return command
