@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from drivebay._core.keeper.held import Held
 from drivebay._core.keeper.records import Lease
 from drivebay._core.keeper.setup import Setup
 from drivebay._core.limits import Guard
+from drivebay._core.links import parse_resource
 from drivebay.sim import Keithley2400Server, Resistor
 
 FOLDER = Path(drivebay.__file__).parent / "drivers/keithley_2400"
@@ -138,6 +142,74 @@ def test_a_list_of_errors_that_somebody_emptied_confirms_nothing(stubborn, holdi
         held.write(":OUTP ON")
 
     assert asked(instrument) == 1
+
+
+class OnALine:
+    """The same instrument on a serial line, which stays open when it loses its power."""
+
+    def __init__(self, behaviour: Stubborn) -> None:
+        self.master, self.slave = os.openpty()
+        tty.setraw(self.slave)
+        self.resource = f"ASRL{os.ttyname(self.slave)}::INSTR"
+        self.lines: list[str] = []
+        self._behaviour = behaviour
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        rest = b""
+        with contextlib.suppress(OSError):
+            while True:
+                *whole, rest = (rest + os.read(self.master, 4096)).split(b"\n")
+                for line in map(bytes.decode, whole):
+                    self.lines.append(line)
+                    answer = self._behaviour(line)
+                    if answer is not None:
+                        os.write(self.master, answer.encode() + b"\n")
+
+
+@pytest.fixture
+def on_a_line() -> Iterator[tuple[OnALine, Stubborn]]:
+    behaviour = Stubborn()
+    behaviour.protection = "0.005"
+    behaviour.lists_errors = False
+    instrument = OnALine(behaviour)
+    yield instrument, behaviour
+    os.close(instrument.slave)
+    os.close(instrument.master)
+
+
+def on_and_off(held: Held) -> None:
+    held.write_each(READY)
+    held.query(":SYST:ERR?")
+    held.write(":OUTP ON")
+    held.write(":OUTP OFF")
+    assert held.query(":OUTP?") == "0"
+
+
+def test_on_a_line_a_protection_lost_with_the_power_is_noticed_before_the_next_on(
+    on_a_line, holding
+):
+    instrument, behaviour = on_a_line
+    held = holding(parse_resource(instrument.resource).text)
+    on_and_off(held)
+    behaviour.protection = "0.1"  # switched off and on: as it came from its maker
+    held.query(":SYST:ERR?")
+
+    with pytest.raises(LimitError, match=r"says '0.1'"):
+        held.write(":OUTP ON")
+
+    on_and_off(held)  # set anew, it is believed anew
+
+
+def test_control_a_connection_that_would_have_broken_needs_no_such_question(stubborn, holding):
+    instrument, behaviour = stubborn
+    behaviour.lists_errors = False
+    held = holding(instrument.resource)
+    on_and_off(held)
+
+    held.write(":OUTP ON")
+
+    assert asked(instrument) == 0
 
 
 ALL_IN_ONE = ":SENS:CURR:PROT 0.005;:OUTP ON"

@@ -58,6 +58,9 @@ SAFE_ATTEMPTS: Final = 3
 _RECORD_STAYS_S: Final = 2.0
 """How long the record of an output that was switched off stays, in case it goes on again."""
 
+_STAYS_OPEN: Final = frozenset(("gpib", "serial"))
+"""Interfaces whose channel does not end when the instrument is switched off and on."""
+
 _KEPT_MESSAGES: Final = 20_000
 _KEPT_BYTES: Final = 32 << 20  # of all messages together
 _LONGEST: Final = 17 << 20  # of one: a link takes no longer answer; the rest is cut off
@@ -507,6 +510,8 @@ class Held:
         self.state = "safe"
         if self.setup.guard is not None:
             self.setup.guard.found_off()
+            if self._link is not None and self._link.interface in _STAYS_OPEN:
+                self.setup.guard.doubt()
         self._armed = False
         if not for_now:
             self._forget_record()

@@ -256,6 +256,11 @@ class Guard:
         """Take note that the instrument itself says that these outputs are off."""
         self._switched_off(channels)
 
+    def doubt(self) -> None:
+        """Have every protection confirmed once more before anything is switched on."""
+        self.proofs.again()
+        self._seen_now.clear()
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _switched_off(self, channels: Iterable[str]) -> None:

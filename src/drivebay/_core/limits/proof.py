@@ -45,6 +45,7 @@ class Proofs:
 
     def __init__(self) -> None:
         self._doubts: dict[Mark, Doubt] = {}
+        self._proved: dict[Mark, str] = {}  # and the question of each
 
     def __contains__(self, mark: Mark) -> bool:
         return mark in self._doubts
@@ -65,7 +66,15 @@ class Proofs:
 
     def proved(self, mark: Mark) -> None:
         """The instrument says that it has it."""
-        self._doubts.pop(mark, None)
+        doubt = self._doubts.pop(mark, None)
+        if doubt is not None:
+            self._proved[mark] = doubt.question
+
+    def again(self) -> None:
+        """What was confirmed may be lost: the instrument may have been switched off and on."""
+        for mark, question in self._proved.items():
+            self._doubts.setdefault(mark, Doubt(question, errors_tell=False))
+        self._proved.clear()
 
     def told(self, question: str, answer: str, asked: Asked) -> Iterator[Mark]:
         """Take an answer; gives those of which it says the value, whose limits are not known here.
@@ -98,6 +107,7 @@ class Proofs:
     def forget(self) -> None:
         """Nothing counts as set any more, so nothing waits."""
         self._doubts.clear()
+        self._proved.clear()
 
 
 def loses_errors(header: str, is_question: bool) -> bool:
