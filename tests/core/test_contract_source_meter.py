@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -315,6 +317,14 @@ def test_a_subclass_may_have_again_what_its_base_left_out():
             return {"resistance_ohm": [50.0], "time_s": [0.0], "overload": [False]}
 
     assert opened(ScriptedLink(), Better).measure("resistance", {})["resistance_ohm"] == [50.0]
+
+
+def test_a_class_that_is_not_used_any_more_goes_although_its_methods_were_remembered():
+    gone = weakref.ref(type("Passing", (Smu,), {"leaves_out": ("resistance",)}))
+
+    gc.collect()
+
+    assert gone() is None
 
 
 def test_to_leave_out_what_is_not_there_is_a_slip():

@@ -7,6 +7,7 @@ what the driver says, or nothing, and then takes any parameters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from drivebay._core.methods import STANDARD, Column, MethodSpec
 
 _MARK = "_drivebay_method"
+_TABLE = "_drivebay_methods"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 ColumnsLike = Iterable[Column | tuple[str, str] | str]
 
@@ -81,6 +83,16 @@ def declared_methods(cls: type) -> Mapping[str, tuple[str, MethodSpec]]:
     A subclass that overrides the function without decorating it keeps the declaration. What it
     names in ``leaves_out`` it does not have, although a base has it.
     """
+    known: Mapping[str, tuple[str, MethodSpec]] | None = vars(cls).get(_TABLE)
+    return _looked_through(cls) if known is None else known
+
+
+def remember_methods(cls: type) -> None:
+    """Look through a class once, when it is made; it takes its table with it when it goes."""
+    setattr(cls, _TABLE, MappingProxyType(_looked_through(cls)))
+
+
+def _looked_through(cls: type) -> dict[str, tuple[str, MethodSpec]]:
     table: dict[str, tuple[str, MethodSpec]] = {}
     for base in reversed(cls.__mro__):
         for name in vars(base).get("leaves_out", ()):

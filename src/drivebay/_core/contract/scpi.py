@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from drivebay._core.contract.conversation import Conversation
-from drivebay._core.contract.declared import declared_methods
+from drivebay._core.contract.declared import declared_methods, remember_methods
 from drivebay._core.contract.interface import InstrumentDriver
 from drivebay._core.contract.readout import check_chunk, join_chunks, parse_identity
 from drivebay._core.errors import (
@@ -74,6 +74,7 @@ class ScpiDriver(Conversation, InstrumentDriver):
                     f"{cls.__name__} leaves out {name!r}, which no base of it has"
                     f"{nearest(name, known)}"
                 )
+        remember_methods(cls)
 
     def __init__(self, resource_name: str, config: dict[str, Any] | None = None) -> None:
         """Remember the address and the options; nothing is opened.
