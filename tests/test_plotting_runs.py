@@ -160,6 +160,15 @@ def test_a_value_that_hardly_changes_is_shown_by_how_far_it_is_from_its_median()
     assert np.abs(figure.axes[1].lines[0].get_ydata()).max() == pytest.approx(1, abs=0.1)
 
 
+def test_what_is_taken_off_leaves_no_more_than_the_change():
+    run = sweep(method="iv_monitor")
+    run.columns["voltage_v"] = 1000.4 + 1.5e-3 * np.sin(run.columns["time_s"] * 20)
+    figure = plot_run(run)
+
+    assert figure.axes[1].get_ylabel() == "Voltage \u2212 1.0004 kV (mV)"
+    assert np.abs(figure.axes[1].lines[0].get_ydata()).max() < 2
+
+
 def test_the_fit_is_drawn_over_the_points_and_does_not_stretch_the_axes():
     run = sweep()
     without = plot_run(run).axes[0].get_ylim()

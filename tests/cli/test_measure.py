@@ -466,3 +466,17 @@ def test_curves_need_one_instrument_or_two(drivebay, home, places):
 
     assert done.code == failures.USAGE
     assert "--gate INSTRUMENT and --drain INSTRUMENT" in done.err
+
+
+def test_one_instrument_is_not_at_both_places(drivebay, home):
+    done = drivebay("measure", "transfer_curve", "--gate", "a", "--drain", "a", *CURVE)
+
+    assert done.code == failures.USAGE
+    assert "--gate and --drain are both 'a'" in done.err
+
+
+def test_a_name_where_no_bench_file_names_any_is_told_so(process):
+    done = process("measure", "iv_sweep", "--on", "smu1", *SWEEP)
+
+    assert done.code == failures.USAGE
+    assert "there is no bench file here that names instruments" in done.err

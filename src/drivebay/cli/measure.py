@@ -289,6 +289,8 @@ def _two(instrument: str | None, gate: str | None, drain: str | None) -> tuple[s
         return None
     if gate is None or drain is None or instrument is not None:
         raise click.UsageError("give --on INSTRUMENT, or --gate INSTRUMENT and --drain INSTRUMENT")
+    if gate == drain:
+        raise click.UsageError(f"--gate and --drain are both {gate!r}; they are two instruments")
     return gate, drain
 
 

@@ -85,7 +85,7 @@ class Axis:
         if not self.offset:
             return self.name
         sign = "\u2212" if self.offset > 0 else "+"
-        return f"{self.name} {sign} {engineering(abs(self.offset), self.unit, 4)}"
+        return f"{self.name} {sign} {engineering(abs(self.offset), self.unit, 10)}"
 
     @property
     def label(self) -> str:
@@ -376,7 +376,10 @@ def axis_of(name: str, unit: str, values: Array, *, steady: bool = True) -> Axis
     finite = values[np.isfinite(values)]
     top, span = largest(values), float(np.ptp(finite)) if finite.size else 0.0
     if steady and _ROUNDING * top < span < _SAME * top:
-        offset = float(f"{np.median(finite):.4g}")
+        # No finer than ten times what is left to be shown: 5 V, and neither 5.000001 V nor 1 kohm
+        # of which 400 mohm are left.
+        step = 10.0 ** (math.floor(math.log10(span)) + 1)
+        offset = float(f"{round(float(np.median(finite)) / step) * step:.12g}")
         return Axis(words(name, unit), sign_of(unit), exponent_of(span, unit), offset)
     # 0.9 V is an axis in V, not one up to 900 mV.
     return Axis(words(name, unit), sign_of(unit), exponent_of(2 * top, unit))

@@ -437,7 +437,9 @@ class Bay:
         try:
             return parse_resource(instrument).text
         except ResourceError as exc:
-            if self.bench is not None:
+            if self.bench is None:
+                exc.add_note("there is no bench file here that names instruments")
+            else:
                 names = ", ".join(self.bench.instruments) or "none"
                 exc.add_note(f"{self.bench.path} has the instruments: {names}")
             raise
