@@ -137,9 +137,11 @@ def test_any_instrument_that_others_simulate_is_read_raw(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", [each for each in SIMULATORS if "refuses" in each.values[0]])
-def test_what_was_left_in_another_command_set_is_refused_by_its_driver(case, tmp_path, monkeypatch):
+def test_what_was_left_in_another_command_set_is_refused_by_its_driver(
+    case, tmp_path, tmp_path_factory, monkeypatch
+):
     # Their file does not answer ":OUTP?", so it stays marked as not safe: not for other tests.
-    monkeypatch.setenv("DRIVEBAY_LEASES", str(tmp_path / "leases"))
+    monkeypatch.setenv("DRIVEBAY_LEASES", str(tmp_path_factory.mktemp("leases")))
     bench = bench_of(tmp_path, case)
     with Bay(bench=bench) as bay, bay.open("theirs", plugin=case["driver"]) as smu:
         with pytest.raises(InstrumentError, match=case["refuses"]):
