@@ -182,7 +182,7 @@ def test_a_broken_plugin_is_waited_for(dev, plugin):
     broken = by_event(loop.until("waiting"))["broken"]
 
     save(plugin, SOURCE)
-    opened = by_event(loop.until("run"))  # a half-written file may be seen, and waited for, before
+    opened = by_event(loop.until("run"))  # the file beside it may be noticed, and waited for, before
 
     assert broken["error"]["type"] == "LoadError"
     assert opened["run"]["rows"] == 3
