@@ -162,6 +162,13 @@ def test_a_file_that_is_not_there_is_no_bug(process, here):
     assert "'gone.yaml' does not exist" in done.err
 
 
+def test_a_file_that_a_setting_names_and_is_not_there_is_told_with_the_setting(process, here):
+    done = process("find", add={"DRIVEBAY_BENCH": "/gone/bench.yaml"})
+
+    assert "/gone/bench.yaml: No such file or directory" in done.err
+    assert "DRIVEBAY_BENCH names it" in done.err
+
+
 def test_the_schema_takes_the_good_file(drivebay, here):
     schema = drivebay("bench", "schema").json
 

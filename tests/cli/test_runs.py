@@ -169,6 +169,26 @@ def test_a_plot_in_the_terminal_needs_no_file(drivebay, runs, tmp_path, monkeypa
     assert drivebay("runs", "plot", "--ascii", "-o", "x.png").code == failures.USAGE
 
 
+@pytest.mark.parametrize("words", [["--ascii"], ["-o", "empty.png"]])
+def test_a_run_without_points_is_no_empty_picture(drivebay, home, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    run = RunStore(home / "runs").create(method="iv_sweep", columns=[("voltage_v", "V", "float")])
+    run.finish("failed", "at once")
+
+    done = drivebay("runs", "plot", run.id, *words)
+
+    assert done.code == failures.FAILED
+    assert "nothing to draw" in done.err
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_picture_without_a_folder_is_refused_before_anything_is_drawn(drivebay, runs, tmp_path):
+    done = drivebay("runs", "plot", "last", "-o", str(tmp_path / "gone" / "iv.png"))
+
+    assert done.code == failures.USAGE
+    assert "there is no folder" in done.err
+
+
 def test_runs_are_drawn_over_each_other(drivebay, runs, tmp_path):
     pytest.importorskip("matplotlib", reason="needs the extra [plot]")
     picture = tmp_path / "both.svg"

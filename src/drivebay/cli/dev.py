@@ -339,6 +339,10 @@ class Loop:
     def _tell_error(self, kind: str, exc: Exception) -> None:
         folder = Path(self._bay.plugins.plugins[self._plugin].path).parent
         lines = own_lines(str(getattr(exc, "traceback", "")), folder)
+        if getattr(
+            exc, "problems", None
+        ):  # parameters: told one by one, and no code stood anywhere
+            lines = []
         first, *rest = lines_of_error(exc)
         # Where it stood is shown right here.
         rest = [line for line in rest if "`drivebay -v`" not in line]

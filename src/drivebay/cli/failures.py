@@ -7,6 +7,7 @@ one command away.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -150,6 +151,8 @@ def lines_of(exc: Exception) -> list[str]:
         first, *rest = _message(exc).splitlines() or [type(exc).__name__]
         lines = [f"error: {first}", *(f"  {line}" for line in rest)]
     lines += [f"  {note}" for note in getattr(exc, "__notes__", ())]
+    if isinstance(exc, FileNotFoundError) and exc.filename == os.environ.get("DRIVEBAY_BENCH"):
+        lines.append("  DRIVEBAY_BENCH names it")
     if (run_id := getattr(exc, "run_id", None)) is not None:
         lines.append(f"  the points measured before it are kept: drivebay runs show {run_id}")
     remedy = next(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -17,9 +18,13 @@ _PICTURES: Final = (".png", ".svg", ".pdf")
 
 
 def check_picture(_ctx: click.Context, _param: click.Parameter, path: str | None) -> str | None:
-    """Refuse a picture file of a kind that cannot be drawn, before anything is measured."""
-    if path is not None and not path.lower().endswith(_PICTURES):
+    """Refuse a picture that cannot be drawn or has no folder, before anything is measured."""
+    if path is None:
+        return None
+    if not path.lower().endswith(_PICTURES):
         raise click.BadParameter(f"{path!r} must end with one of {', '.join(_PICTURES)}")
+    if not Path(path).parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(Path(path).parent)!r} to put it into")
     return path
 
 
@@ -35,11 +40,22 @@ def draw_over_each_other(runs: list[Run], path: str, log: bool | None = None) ->
     """Draw runs into one picture."""
     from drivebay.plotting import plot_runs
 
+    _require_points(runs)
     try:
         plot_runs(runs, path, log)
     except ValueError as exc:
         names = ", ".join(run.id for run in runs)
         raise click.ClickException(f"runs {names} cannot be drawn together: {exc}") from exc
+
+
+def _require_points(runs: list[Run]) -> None:
+    """Axes with nothing on them say less than a sentence."""
+    empty = [run.id for run in runs if not len(run)]
+    if empty:
+        raise click.ClickException(
+            f"there is nothing to draw: no points in {', '.join(empty)};"
+            f" what happened: drivebay runs show {empty[0]}"
+        )
 
 
 @click.command("plot")
@@ -85,6 +101,7 @@ def plot_run(
 def _in_the_terminal(runs: list[Run], log: bool | None) -> str:
     from drivebay.plotting import ascii_plot
 
+    _require_points(runs)
     size = shutil.get_terminal_size((80, 24))
     simple = "utf" not in (getattr(sys.stdout, "encoding", None) or "").lower()
     try:
