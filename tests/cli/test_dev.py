@@ -182,7 +182,7 @@ def test_a_broken_plugin_is_waited_for(dev, plugin):
     broken = by_event(loop.until("waiting"))["broken"]
 
     save(plugin, SOURCE)
-    opened = by_event(loop.until("run"))  # the file beside it may be noticed, and waited for, before
+    opened = by_event(loop.until("run"))  # waited for once more if the file beside is seen
 
     assert broken["error"]["type"] == "LoadError"
     assert opened["run"]["rows"] == 3
