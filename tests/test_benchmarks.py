@@ -35,11 +35,11 @@ NAMES = [
     "host_starts",
     "pyvisa_question",
     "pyvisa_programs",
-    "catalogue",
     "durable_chunks",
     "durable_points",
     "grouped_points",
     "reading_back",
+    "catalogue",
 ]
 # What a row calls a peer, and the package that must be there to measure it.
 PEERS = {

@@ -323,7 +323,7 @@ class Bay:
                 "%s answers as %s does, serial number and all (V013): if both are addresses of one"
                 " instrument, nothing keeps the two apart; close one",
                 address,
-                ", ".join(twins),
+                _some(twins),
             )
         self.plugins.session_opened(opened.plugin_name, opened)
         with contextlib.suppress(PluginError):  # taken out of use meanwhile: that is told by others
@@ -580,3 +580,9 @@ def _ask_identity(link: Link, *, required: bool) -> str | None:
         # The plugin was named, so an instrument that knows no *IDN? can be opened all the same.
         _log.info("%s does not answer *IDN?", link.resource)
         return None
+
+
+def _some(names: Sequence[str], at_most: int = 3) -> str:
+    """Names for a message: a room full of simulators has fifty."""
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
