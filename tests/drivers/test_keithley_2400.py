@@ -171,8 +171,10 @@ def test_compliance_and_range_are_set_and_read_back_before_the_output_goes_on(be
     sent = messages(server, since)
     before = sent[: sent.index(":OUTP ON")]
     assert ":SENS:CURR:PROT 0.0025" in before
-    assert ":SENS:CURR:PROT?" in before
-    assert before.index(":SENS:CURR:PROT 0.0025") < before.index(":SENS:CURR:PROT?")
+    assert ":SENS:CURR:PROT?;:OUTP:ENAB?;:OUTP:ENAB:TRIP?" in before
+    assert before.index(":SENS:CURR:PROT 0.0025") < before.index(
+        ":SENS:CURR:PROT?;:OUTP:ENAB?;:OUTP:ENAB:TRIP?"
+    )
     assert ":SOUR:VOLT:RANG 1.0" in before
     assert ":SYST:ERR?" in before
 

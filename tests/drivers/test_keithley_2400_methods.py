@@ -58,8 +58,10 @@ def test_a_current_is_stepped_and_the_voltage_is_what_the_device_makes_of_it(ben
     assert data["voltage_v"] == pytest.approx(np.linspace(0, 1, 11), abs=1e-4)
     assert not data["in_compliance"].any()
     sent = messages(server)
-    assert sent.index(":SENS:VOLT:PROT 5.0") < sent.index(":SENS:VOLT:PROT?")
-    assert sent.index(":SENS:VOLT:PROT?") < sent.index(":OUTP ON")
+    assert sent.index(":SENS:VOLT:PROT 5.0") < sent.index(
+        ":SENS:VOLT:PROT?;:OUTP:ENAB?;:OUTP:ENAB:TRIP?"
+    )
+    assert sent.index(":SENS:VOLT:PROT?;:OUTP:ENAB?;:OUTP:ENAB:TRIP?") < sent.index(":OUTP ON")
 
 
 def test_open_leads_stand_at_the_voltage_limit_and_that_is_told():

@@ -59,9 +59,8 @@ class GpibLink:
         self.sent.append(command)
         return {
             ":SYST:ERR?": '0,"No error"',
-            ":SENS:CURR:PROT?": self.compliance,
             ":OUTP?": "0",
-            ":OUTP:ENAB?;:OUTP:ENAB:TRIP?": "0;1",
+            ":SENS:CURR:PROT?;:OUTP:ENAB?;:OUTP:ENAB:TRIP?": f"{self.compliance};0;1",
         }[command]
 
     def read_block(self, *, timeout_s: float | None = None) -> bytes:

@@ -110,7 +110,11 @@ class SourceMeter(SteppedSource):
 
     @abstractmethod
     def limit_query(self, source: Source) -> str:
-        """Asks for the limit of what is not sourced."""
+        """Asks for the limit of what is not sourced.
+
+        What else is to be known before the output goes on can be asked in the same message, after
+        it: :meth:`ready` is given the answers.
+        """
 
     @abstractmethod
     def level_command(self, source: Source, level: float) -> str:
@@ -153,7 +157,8 @@ class SourceMeter(SteppedSource):
         """
         self.write("*CLS", *self.setup_commands(source, listed=listed))
         self.check_errors()
-        found, wanted = float(self.query(self.limit_query(source))), source.compliance
+        limit, *others = self.query(self.limit_query(source)).split(";")
+        found, wanted = float(limit), source.compliance
         if not abs(found - wanted) <= _LIMIT_DIGITS * wanted:
             unit = "A" if source.function == "VOLT" else "V"
             raise InstrumentError(
@@ -161,6 +166,14 @@ class SourceMeter(SteppedSource):
                 f" was set{self.limit_remark}",
                 resource=self.resource_name,
             )
+        self.ready(source, others)
+
+    def ready(self, source: Source, answers: Sequence[str]) -> None:
+        """Refuse to go on because of what :meth:`limit_query` asked beside the limit.
+
+        Raises:
+            InstrumentError: the readings would not come.
+        """
 
     def begin(self, source: Source, run: Run) -> Asked:
         """Begin a run and ask for its readings.

@@ -63,6 +63,7 @@ END_FIELDS = {
 }
 """What an ending says, by format; its checksum covers these in this order."""
 
+_FLOAT = struct.Struct("<d")
 _DTYPES = {"float": "<f8", "int": "<i8", "bool": "|b1"}
 _WIDTHS = {"float": 8, "int": 8, "bool": 1}
 INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?)"
@@ -129,9 +130,13 @@ def encode(columns: Sequence[StoredColumn], chunk: Mapping[str, Any]) -> tuple[i
     if set(chunk) != set(names):
         raise RunError(f"a chunk has columns {sorted(chunk)}, the run has {sorted(names)}")
     rows = -1
-    parts = []
+    parts: list[bytes | memoryview] = []
     for column in columns:
         values = chunk[column.name]
+        if type(values) is float and column.kind == "float" and rows in {-1, 1}:
+            rows = 1
+            parts.append(_FLOAT.pack(values))  # a point alone is on the disk before the next
+            continue
         if isinstance(values, np.ma.MaskedArray) and column.kind == "float":
             values = np.ma.filled(values.astype(float), np.nan)
         array = np.atleast_1d(np.asarray(values))

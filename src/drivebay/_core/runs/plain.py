@@ -34,7 +34,7 @@ def to_text(value: object, where: str) -> str:
     Raises:
         RunError: something in it is no data (an open file, a function).
     """
-    text = json.dumps(_plain(value, where), allow_nan=False, ensure_ascii=False)
+    text = _encoded(_plain(value, where))
     return text if text.isascii() else _HALF.sub(_json_spelt_out, text)
 
 
@@ -92,6 +92,7 @@ def not_finite(value: Any, where: str = "") -> dict[str, str]:
     }
 
 
+_encoded: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _AS_IT_IS: Final = frozenset({bool, int, str, type(None), Plain})
 

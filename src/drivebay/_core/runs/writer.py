@@ -235,7 +235,8 @@ class RunWriter:
                     self._insert(lines)
                     self._insert_beside(beside)
             self._count(lines)
-            self._count_beside(beside)
+            if more:
+                self._count_beside(beside)
 
     def points(self, every_s: float = 0.1) -> Points:
         """Return what takes points one at a time and commits them in groups.

@@ -69,10 +69,9 @@ class Keithley2400(SourceMeter):
             *(f":SOUR:{delay}", ":FORM:ELEM VOLT,CURR,TIME,STAT", ":SYST:TIME:RES"),
         ]
 
-    def set_up(self, source: Source, *, listed: bool) -> None:
-        """Also refuse to wait for readings that an open test fixture keeps from coming (18-56)."""
-        super().set_up(source, listed=listed)
-        enabled, _, closed = self.query(":OUTP:ENAB?;:OUTP:ENAB:TRIP?").partition(";")
+    def ready(self, source: Source, answers: Sequence[str]) -> None:
+        """Refuse to wait for readings that an open test fixture keeps from coming (18-56)."""
+        enabled, closed = answers
         if enabled.strip() == "1" and closed.strip() == "0":
             raise InstrumentError(
                 f"{self.resource_name} has its output blocked by its output enable line: close the"
@@ -82,7 +81,7 @@ class Keithley2400(SourceMeter):
 
     def limit_query(self, source: Source) -> str:
         """The answer has seven digits, the setting four or five (appendix A)."""
-        return f":SENS:{source.sense}:PROT?"
+        return f":SENS:{source.sense}:PROT?;:OUTP:ENAB?;:OUTP:ENAB:TRIP?"
 
     def level_command(self, source: Source, level: float) -> str:
         """The level of :SOUR MODE FIX."""
