@@ -165,6 +165,26 @@ def test_a_command_let_in_before_the_lease_was_given_back_switches_nothing_on_af
     held.close()
 
 
+@pytest.mark.parametrize("given_back_safe", [True, False], ids=["made safe", "control: still on"])
+def test_who_made_safe_what_another_has_made_safe_and_given_back_raises_no_alarm(
+    tmp_path, line_instrument, safe_state, given_back_safe
+):
+    resource = line_instrument(Output()).resource
+    lease = records.Lease.take(tmp_path, resource, {})
+    held = held_module.Held(resource, {}, lease, tmp_path, {}, lambda event: None)
+    held.configure(held_module.Setup(safe_state=safe_state))
+    held.write(":OUTP ON")
+
+    begun = held.begin_safe()
+    if given_back_safe:
+        held.make_safe()
+    held.close()
+    report = held.end_safe(begun)
+
+    assert not report.confirmed
+    assert bool(records.read_record(tmp_path, "unsafe", resource)) is not given_back_safe
+
+
 def test_a_record_that_is_not_needed_any_more_goes_by_itself(
     tmp_path, monkeypatch, line_instrument, safe_state
 ):

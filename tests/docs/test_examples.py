@@ -98,18 +98,19 @@ def test_the_python_on_a_page_runs_from_top_to_bottom(
         for block in blocks_of(page)
         if block.language == "python" and not block.title and not block.fragment
     ]
-    for block in blocks_of(page):
-        if block.title:  # a file the reader writes
-            (tmp_path / block.title).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+    files = {block.title: block.text for block in blocks_of(page) if block.title}
     generated = page.parent.name == "reference" and page.name in generator.PAGES
     if generated or not blocks:
         return  # signatures are no programs
 
     program = "\n".join(block.text for block in blocks)
-    if WRITTEN in program:
-        program = program.replace(WRITTEN, request.getfixturevalue("simulated"))
-    run(["-c", program], tmp_path)
+    address = WRITTEN
+    if any(WRITTEN in text for text in (program, *files.values())):
+        address = request.getfixturevalue("simulated")
+    for name, text in files.items():  # which the reader writes
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text.replace(WRITTEN, address), encoding="utf-8")
+    run(["-c", program.replace(WRITTEN, address)], tmp_path)
 
 
 def test_no_page_or_example_searches_the_network_of_whoever_runs_the_tests(blocks_of):

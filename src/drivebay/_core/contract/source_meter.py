@@ -113,7 +113,7 @@ class SourceMeter(SteppedSource):
         """Asks for the limit of what is not sourced.
 
         What else is to be known before the output goes on can be asked in the same message, after
-        it: :meth:`ready` is given the answers.
+        it: :meth:`set_up` returns the answers.
         """
 
     @abstractmethod
@@ -147,8 +147,11 @@ class SourceMeter(SteppedSource):
         """Sets the source range for levels up to ``top``, the output on; empty to leave it."""
         return f":SOUR:{source.function}:RANG {top!r}"
 
-    def set_up(self, source: Source, *, listed: bool) -> None:
+    def set_up(self, source: Source, *, listed: bool) -> Sequence[str]:
         """Set everything the measurement depends on, and see that the limit is as it was told.
+
+        Returns:
+            What :meth:`limit_query` asked beside the limit.
 
         Raises:
             InstrumentError: a command was refused, or the instrument limits elsewhere.
@@ -166,14 +169,7 @@ class SourceMeter(SteppedSource):
                 f" was set{self.limit_remark}",
                 resource=self.resource_name,
             )
-        self.ready(source, others)
-
-    def ready(self, source: Source, answers: Sequence[str]) -> None:
-        """Refuse to go on because of what :meth:`limit_query` asked beside the limit.
-
-        Raises:
-            InstrumentError: the readings would not come.
-        """
+        return others
 
     def begin(self, source: Source, run: Run) -> Asked:
         """Begin a run and ask for its readings.

@@ -668,7 +668,8 @@ class Held:
             if report.confirmed:
                 break
         if not report.confirmed:
-            self._latch(report)
+            if not (self._closed and not self._armed):  # made safe by another, and given back
+                self._latch(report)
             return report
         with self._gate:
             self._is_safe()

@@ -69,15 +69,16 @@ class Keithley2400(SourceMeter):
             *(f":SOUR:{delay}", ":FORM:ELEM VOLT,CURR,TIME,STAT", ":SYST:TIME:RES"),
         ]
 
-    def ready(self, source: Source, answers: Sequence[str]) -> None:
-        """Refuse to wait for readings that an open test fixture keeps from coming (18-56)."""
-        enabled, closed = answers
+    def set_up(self, source: Source, *, listed: bool) -> Sequence[str]:
+        """Also refuse to wait for readings that an open test fixture keeps from coming (18-56)."""
+        enabled, closed = answers = super().set_up(source, listed=listed)
         if enabled.strip() == "1" and closed.strip() == "0":
             raise InstrumentError(
                 f"{self.resource_name} has its output blocked by its output enable line: close the"
                 " test fixture, or see to pin 8 of its digital I/O connector",
                 resource=self.resource_name,
             )
+        return answers
 
     def limit_query(self, source: Source) -> str:
         """The answer has seven digits, the setting four or five (appendix A)."""

@@ -151,7 +151,7 @@ class Keithley2450(SourceMeter):
         if left_s > 0:
             self.sleep(left_s)
 
-    def set_up(self, source: Source, *, listed: bool) -> None:
+    def set_up(self, source: Source, *, listed: bool) -> Sequence[str]:
         """Set all it depends on; see that language, interlock and limit are as they must be.
 
         The limit last of all: a range that does not go with it makes the instrument change it, with
@@ -172,7 +172,7 @@ class Keithley2450(SourceMeter):
                 f" {_WITHOUT_INTERLOCK_V:g} V it then allows: close the interlock, or ask for less",
                 resource=self.resource_name,
             )
-        super().set_up(source, listed=listed)
+        return super().set_up(source, listed=listed)
 
     def setup_commands(self, source: Source, *, listed: bool) -> list[str]:
         """Nothing is taken over from before; the output comes on at 0."""
