@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivebay.plotting import ascii_plot, plot_run, plot_runs
-from drivebay.plotting.curves import directions, spots, strokes, thinned
+from drivebay.plotting.curves import directions, spots, strokes, thinned, turns
 from drivebay.plotting.facts import differences
 from drivebay.plotting.numbers import round_ticks
 
@@ -257,26 +256,9 @@ def test_strokes_are_steps_of_the_pieces_and_nothing_else(lines):
 def test_a_way_is_split_as_a_look_at_every_point_splits_it(values):
     x = np.array(values, dtype=float)
 
-    assert list(directions(x)) == list(directions_by_every_point(x))
+    every = [(at, value) for at, value in enumerate(values) if np.isfinite(value)]
 
-
-def directions_by_every_point(x: Any) -> Iterator[tuple[slice, bool]]:
-    """What :func:`directions` promises, said plainly: a turn counts once it has gone 2 % back."""
-    places = [(at, value) for at, value in enumerate(x.tolist()) if np.isfinite(value)]
-    values = [value for _, value in places]
-    least = 0.02 * (max(values) - min(values)) if values else 0.0
-    begin, rising, known = 0, True, False
-    last_at, last = places[0] if places else (0, 0.0)
-    for at, value in places:
-        step = value - last
-        if known and step != 0 and (step > 0) != rising and abs(step) > least:
-            yield slice(begin, last_at + 1), rising
-            begin, rising = last_at, not rising
-            last_at, last = at, value
-        elif (not known and abs(step) > least) or (known and (step >= 0) == rising):
-            rising, known = (step > 0) if not known else rising, True
-            last_at, last = at, value
-    yield slice(begin, len(x)), rising
+    assert list(directions(x)) == list(turns(every, len(x)))
 
 
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=1, max_size=30))

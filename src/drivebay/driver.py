@@ -67,6 +67,7 @@ from drivebay._core.methods import (
     TransferCurve,
     VISweep,
     fields,
+    parameter_schema,
     parse_quantity,
     quantity,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "list_resources",
     "method",
     "open_link",
+    "parameter_schema",
     "parse_quantity",
     "quantity",
 ]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from drivebay import LimitError
 from drivebay._core.limits import ALL_CHANNELS, CODES, Guard
+from guarded import code_of, send
 
 DIALECT: dict[str, Any] = {
     "energise": [":OUTP ON", ":READ?", ":INIT", ":SOUR:SHAP PULSe"],
@@ -46,20 +47,6 @@ def guard(
     limits: Any = LIMITS, *, dialect: Any = DIALECT, strict: bool = True, **more: Any
 ) -> Guard:
     return Guard(dialect, limits, strict=strict, subject="smu1", source="bench.yaml", **more)
-
-
-def send(judge: Guard, *commands: str) -> None:
-    for command in commands:
-        judge.committed(judge.check(command.encode("latin-1")))
-
-
-def code_of(judge: Guard, command: str) -> str:
-    """The code of the refusal, empty if the command passes."""
-    try:
-        judge.check(command.encode("latin-1"))
-    except LimitError as refused:
-        return refused.code
-    return ""
 
 
 def test_an_output_goes_on_only_after_everything_that_bounds_it_was_set():

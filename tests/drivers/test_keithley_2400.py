@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from drivebay.driver import (
     ScpiDriver,
 )
 from drivebay.sim import Diode, Keithley2400Server, OpenCircuit, Resistor
+from guarded import load_driver
 
 FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2400"
 SWEEP: dict[str, Any] = {
@@ -35,18 +35,7 @@ SWEEP: dict[str, Any] = {
 }
 
 
-def load_driver() -> type[ScpiDriver]:
-    """The class as the loader would give it: from the file, without a package."""
-    spec = importlib.util.spec_from_file_location("keithley_2400_driver", FOLDER / "driver.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: type[ScpiDriver] = module.Keithley2400
-    return found
-
-
-Keithley2400 = load_driver()
+Keithley2400 = load_driver("keithley_2400", "Keithley2400")
 
 
 def simulated(device: Any = None, **more: Any) -> Keithley2400Server:

@@ -6,7 +6,6 @@ lets pass, the simulated instrument ends up within the limits.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drivebay
-from drivebay import LimitError, PluginMetadata
+from drivebay import PluginMetadata
 from drivebay._core.limits import Guard
 from drivebay.driver import ScpiDriver
 from drivebay.sim import Keithley2400Server, Resistor
 from drivebay.sim.keithley2400 import Keithley2400
 from drivebay.sim.keithley2400.commands import TREE
 from drivebay.sim.syntax import Framer
+from guarded import Nobody, code_of, commands_of, load_driver, send, spelled
 
 FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2400"
 MANIFEST = PluginMetadata.from_yaml(FOLDER / "plugin.yaml")
@@ -41,35 +41,11 @@ def guard(*, strict: bool = True) -> Guard:
     return Guard(DIALECT, LIMITS, strict=strict, subject="smu1", source="bench.yaml")
 
 
-def send(judge: Guard, *commands: str) -> None:
-    for command in commands:
-        judge.committed(judge.check(command.encode("latin-1")))
-
-
-def code_of(judge: Guard, command: str) -> str:
-    try:
-        judge.check(command.encode("latin-1"))
-    except LimitError as refused:
-        return refused.code
-    return ""
-
-
-def load_driver() -> type[ScpiDriver]:
-    """The class as the loader would give it: from the file, without a package."""
-    spec = importlib.util.spec_from_file_location("keithley_2400_limits", FOLDER / "driver.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: type[ScpiDriver] = module.Keithley2400
-    return found
-
-
 @pytest.fixture(scope="module")
 def bench() -> Iterator[tuple[Keithley2400Server, type[ScpiDriver]]]:
     """A simulated 2400 that logs what it is sent, and the class of the built-in driver."""
     with Keithley2400Server(device=Resistor(1e3), time_scale=0.0, log_traffic=True) as server:
-        yield server, load_driver()
+        yield server, load_driver("keithley_2400", "Keithley2400")
 
 
 @pytest.mark.parametrize(
@@ -155,22 +131,6 @@ REFUSED = {
 }
 
 
-def spelled(pattern: str) -> str:
-    """The longest spelling of a header in the simulator's notation."""
-    return pattern.replace("[1]", "").replace("[", "").replace("]", "")
-
-
-def commands_of_the_simulator() -> list[str]:
-    seen: list[str] = []
-    pending = [TREE.root]
-    while pending:
-        node = pending.pop()
-        if node.command is not None and node.command.write is not None:
-            seen += [p for p in node.command.patterns if p not in seen]
-        pending += list(dict.fromkeys(node.children.values()))
-    return sorted(seen)
-
-
 def test_each_command_that_the_2400_has_is_limited_harmless_or_refused_for_a_reason():
     judge = guard()
     send(judge, ":SOUR:FUNC VOLT", ":SOUR:VOLT 0", ":SENS:CURR:PROT 0.01", ":SOUR:VOLT:MODE FIX")
@@ -181,7 +141,7 @@ def test_each_command_that_the_2400_has_is_limited_harmless_or_refused_for_a_rea
         ":OUTPut[1]:ENABle[:STATe]": "ON",
     }
     refused = {}
-    for pattern in commands_of_the_simulator():
+    for pattern in commands_of(TREE):
         code = code_of(judge, f"{spelled(pattern)} {special.get(pattern, '0')}")
         if code:
             refused[pattern] = code
@@ -227,18 +187,6 @@ def test_what_takes_a_protection_back_to_its_default_is_refused(spelling):
 
 
 # -- against the simulator's parser ---------------------------------------------------------------
-
-
-class Nobody:
-    """A client that wants no answers."""
-
-    name = "nobody"
-
-    def send(self, data: bytes) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass
 
 
 def worst(instrument: Keithley2400) -> tuple[float, float]:

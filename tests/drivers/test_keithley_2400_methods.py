@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,22 +12,12 @@ import pytest
 import drivebay
 from drivebay.driver import ParameterError, ScpiDriver
 from drivebay.sim import Diode, Keithley2400Server, OpenCircuit, Resistor
+from guarded import load_driver
 
 FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2400"
 
 
-def load_driver() -> type[ScpiDriver]:
-    """The class as the loader would give it: from the file, without a package."""
-    spec = importlib.util.spec_from_file_location("keithley_2400_methods", FOLDER / "driver.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: type[ScpiDriver] = module.Keithley2400
-    return found
-
-
-Keithley2400 = load_driver()
+Keithley2400 = load_driver("keithley_2400", "Keithley2400")
 
 
 def simulated(device: Any = None, **more: Any) -> Keithley2400Server:

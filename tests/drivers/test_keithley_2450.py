@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,20 @@ import pytest
 
 import drivebay
 from drivebay import Bay
-from drivebay.driver import InstrumentError, ScpiDriver
+from drivebay.driver import InstrumentError
 from drivebay.sim.circuit import Mosfet
 from drivebay.sim.circuitfile import parse_circuit
 from drivebay.sim.devices import Resistor
 from drivebay.sim.keithley2450 import Keithley2450Server
 from drivebay.sim.virtualbench import VirtualBench
 from drivebay.testing import check_driver
+from guarded import Nobody, load_driver
 
 FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2450"
 SWEEP: dict[str, Any] = {"start_v": -1, "stop_v": 1, "points": 21, "compliance_a": 0.1}
 
 
-def load_driver() -> type[ScpiDriver]:
-    """The class as the loader would give it: from the file, without a package."""
-    spec = importlib.util.spec_from_file_location("keithley_2450_driver", FOLDER / "driver.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: type[ScpiDriver] = module.Keithley2450
-    return found
-
-
-Keithley2450 = load_driver()
+Keithley2450 = load_driver("keithley_2450", "Keithley2450")
 
 
 def simulated(**more: Any) -> Keithley2450Server:
@@ -195,18 +184,6 @@ def test_a_sweep_that_stops_short_is_told_and_the_output_is_off():
             list(stream)
 
         assert not server.instrument.output_on
-
-
-class Nobody:
-    """A client that wants no answers."""
-
-    name = "nobody"
-
-    def send(self, data: bytes) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass
 
 
 # -- one of two instruments ------------------------------------------------------------------------

@@ -7,7 +7,6 @@ itself.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import drivebay
-from drivebay import LimitError, PluginMetadata
+from drivebay import PluginMetadata
 from drivebay._core.limits import Guard
-from drivebay.driver import ScpiDriver
 from drivebay.sim.devices import Resistor
 from drivebay.sim.keithley2450 import Keithley2450, Keithley2450Server
 from drivebay.sim.keithley2450.commands import TREE
 from drivebay.sim.syntax import Framer
+from guarded import Nobody, code_of, commands_of, load_driver, send, spelled
 
 FOLDER = Path(drivebay.__file__).parent / "drivers" / "keithley_2450"
 MANIFEST = PluginMetadata.from_yaml(FOLDER / "plugin.yaml")
@@ -32,35 +31,11 @@ SWEEP: dict[str, Any] = {"start_v": -1, "stop_v": 1, "points": 120, "compliance_
 READY = (":SOUR:FUNC VOLT", ":SOUR:VOLT 0", ":SOUR:VOLT:ILIM 0.01", ":SOUR:LIST:VOLT 1,2")
 
 
-def load_driver() -> type[ScpiDriver]:
-    """The class as the loader would give it: from the file, without a package."""
-    spec = importlib.util.spec_from_file_location("keithley_2450_limits", FOLDER / "driver.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: type[ScpiDriver] = module.Keithley2450
-    return found
-
-
-Driver = load_driver()
+Driver = load_driver("keithley_2450", "Keithley2450")
 
 
 def guard(*, strict: bool = True) -> Guard:
     return Guard(MANIFEST.dialect, LIMITS, strict=strict, subject="smu1", source="bench.yaml")
-
-
-def send(judge: Guard, *commands: str) -> None:
-    for command in commands:
-        judge.committed(judge.check(command.encode("latin-1")))
-
-
-def code_of(judge: Guard, command: str) -> str:
-    try:
-        judge.check(command.encode("latin-1"))
-    except LimitError as refused:
-        return refused.code
-    return ""
 
 
 METHODS: list[tuple[str, dict[str, Any]]] = [
@@ -187,25 +162,13 @@ REFUSED = {
 }
 
 
-def commands_of_the_simulator() -> list[str]:
-    seen: list[str] = []
-    pending = [TREE.root]
-    while pending:
-        node = pending.pop()
-        if node.command is not None and node.command.write is not None:
-            seen += [p for p in node.command.patterns if p not in seen]
-        pending += list(dict.fromkeys(node.children.values()))
-    return sorted(seen)
-
-
 def test_each_command_that_the_2450_has_is_limited_harmless_or_refused_for_a_reason():
     judge = guard()
     send(judge, *READY)
     special = {":OUTPut[1][:STATe]": "OFF", ":SOURce[1]:FUNCtion[:MODE]": "VOLT"}
     refused = {}
-    for pattern in commands_of_the_simulator():
-        spelled = pattern.replace("[1]", "").replace("[", "").replace("]", "")
-        code = code_of(judge, f"{spelled} {special.get(pattern, '0')}")
+    for pattern in commands_of(TREE):
+        code = code_of(judge, f"{spelled(pattern)} {special.get(pattern, '0')}")
         if code and "RESistance" not in pattern:
             refused[pattern] = code
 
@@ -213,18 +176,6 @@ def test_each_command_that_the_2450_has_is_limited_harmless_or_refused_for_a_rea
 
 
 # -- against the simulator's parser ---------------------------------------------------------------
-
-
-class Nobody:
-    """A client that wants no answers."""
-
-    name = "nobody"
-
-    def send(self, data: bytes) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass
 
 
 HEADS = st.sampled_from(

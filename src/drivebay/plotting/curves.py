@@ -211,7 +211,11 @@ def directions(x: Array) -> Iterator[tuple[slice, bool]]:
     x is often measured: in compliance it stands still but for noise, which must not look like a
     way back. So a turn is a turn once it has gone a part of the whole span back.
     """
-    places = _extrema(x)
+    yield from turns(_extrema(x), len(x))
+
+
+def turns(places: Sequence[tuple[int, float]], length: int) -> Iterator[tuple[slice, bool]]:
+    """What :func:`directions` gives of a sweep of so many points, seen at some of its places."""
     values = [value for _, value in places]
     least = TURN * (max(values) - min(values)) if values else 0.0
     begin, rising = 0, True
@@ -226,7 +230,7 @@ def directions(x: Array) -> Iterator[tuple[slice, bool]]:
         elif (not known and abs(step) > least) or (known and (step >= 0) == rising):
             rising, known = (step > 0) if not known else rising, True
             last_at, last = at, value
-    yield slice(begin, len(x)), rising
+    yield slice(begin, length), rising
 
 
 def _extrema(x: Array) -> list[tuple[int, float]]:

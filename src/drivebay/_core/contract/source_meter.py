@@ -302,6 +302,21 @@ class SourceMeter(SteppedSource):
             yield
         self.check_errors()
 
+    @contextmanager
+    def holding(self, source: Source, level: float, settle_s: float) -> Iterator[None]:
+        """Set up, have the output on at one level, and let it settle. Raises: as :meth:`sourcing`.
+
+        Args:
+            source: what is sourced and how it is measured.
+            level: the level, in volts or amperes; at 0 the output is already.
+            settle_s: from the level to the first reading.
+        """
+        with self.sourcing(source, listed=False):
+            if level:
+                self.write(self.level_command(source, level))
+            self.sleep(settle_s)
+            yield
+
     def swept(self, source: Source, segments: Iterable[FloatArray]) -> Iterator[Chunk]:
         """Source the levels of each segment in a list, with the output on throughout."""
         runs = (self._listed(source, levels) for levels in segments)
@@ -329,10 +344,7 @@ class SourceMeter(SteppedSource):
             as_chunk: which columns are made of the readings.
         """
         runs = (self._timed(source, rows, interval_s) for rows in groups)
-        with self.sourcing(source, listed=False):
-            if level:
-                self.write(self.level_command(source, level))
-            self.sleep(settle_s)
+        with self.holding(source, level, settle_s):
             yield from self.handed_out(source, runs, interval_s, as_chunk)
 
     def repeated(

@@ -104,10 +104,7 @@ class Keithley2450(SourceMeter):
         as_chunk: Callable[[Readings], Chunk] = Readings.points,
     ) -> Iterator[Chunk]:
         """Hold a level; each reading is asked for when it is due."""
-        with self.sourcing(source, listed=False):
-            if level:
-                self.write(self.level_command(source, level))
-            self.sleep(settle_s)
+        with self.holding(source, level, settle_s):
             yield from self._one_by_one(source, [None], groups, interval_s, as_chunk)
 
     def repeated(
